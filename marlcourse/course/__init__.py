@@ -1,4 +1,4 @@
-"""The course: notebooks, exercises, claims, data. Importing this package loads neither torch nor pandas nor matplotlib."""
+"""The course: notebooks, exercises, claims, data. Importing it loads neither torch nor pandas nor matplotlib."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def scale() -> str:
     """
     word = os.environ.get("MARLCOURSE_SCALE", "").strip() or "demo"
     if word not in SCALES:
-        raise ValueError(f"MARLCOURSE_SCALE is {word!r}; set it to one of {', '.join(SCALES)}, or leave it unset for demo.")
+        raise ValueError(f"MARLCOURSE_SCALE is {word!r}; set it to {', '.join(SCALES)}, or leave it unset for demo.")
     return word
 
 
@@ -29,12 +29,12 @@ def by_scale(*, ci, demo, full=_SAME_AS_DEMO):
 
 
 def strict() -> bool:
-    """True when MARLCOURSE_STRICT=1 (CI, grading): no reference stands in for an answer, a changed verdict is an error."""
+    """True when MARLCOURSE_STRICT=1 (CI, grading): no reference replaces an answer, a changed verdict is an error."""
     return os.environ.get("MARLCOURSE_STRICT", "").strip() not in ("", "0")
 
 
 def home() -> Path:
-    """The reader's own folder for the course: $MARLCOURSE_HOME, else the platform's data folder. It need not exist yet."""
+    """The reader's own folder: $MARLCOURSE_HOME, else one in the platform's data folder. It need not exist yet."""
     if chosen := os.environ.get("MARLCOURSE_HOME"):
         return Path(chosen).expanduser()
     if sys.platform == "win32":
