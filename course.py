@@ -238,7 +238,8 @@ def run_step(title, command, required=True):
 
 def follow(arrived, lines, started):
     """Show the newest line of a step, every second on a terminal and every ten seconds in a log."""
-    live, shown, width = sys.stdout.isatty(), time.time(), min(shutil.get_terminal_size().columns, 120) - 1
+    live, shown = sys.stdout.isatty(), time.time()
+    width = shutil.get_terminal_size().columns - 1 if live else 119
     while True:
         try:
             line = arrived.get(timeout=1)
@@ -250,7 +251,8 @@ def follow(arrived, lines, started):
         now = time.time()
         if now - shown >= (1 if live else 10):
             shown = now
-            text = "    {:4.0f} s  {}".format(now - started, lines[-1].strip() if lines else "")[:width]
+            newest = re.sub(r" \(from .*", "", lines[-1].strip()) if lines else ""  # pip adds the lock's long path
+            text = "    {:4.0f} s  {}".format(now - started, newest)[:width]
             print(("\r" + text.ljust(width)) if live else text, end="" if live else "\n", flush=True)
     if live:
         print("\r" + " " * width + "\r", end="", flush=True)

@@ -102,7 +102,6 @@ def run_train(arguments: argparse.Namespace) -> None:
     last = run.history[-1]
     print(f"{run.algorithm} on {run.env}: {show(last)} after {last['env_steps']:,} environment steps.")
     if arguments.run_dir:
-        run.save(arguments.run_dir / "run.json")
         mc.save_team(trainer.algorithm, arguments.run_dir / "team.pt")
         print(f"The run and its team are in {arguments.run_dir}: marlcourse evaluate {arguments.run_dir}")
 
@@ -131,8 +130,7 @@ def world_and_team(arguments: argparse.Namespace):
     """The team of a run folder or a team file, and a world for it."""
     import marlcourse as mc
 
-    file = arguments.team / "team.pt" if arguments.team.is_dir() else arguments.team
-    team = mc.load_team(file, device=arguments.device)
+    team = mc.load_team(arguments.team, device=arguments.device)
     return mc.make(arguments.env or team.spec.name, device=arguments.device, seed=arguments.seed), team
 
 
