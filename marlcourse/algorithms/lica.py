@@ -1,0 +1,148 @@
+"""LICA: learning implicit credit assignment (Zhou et al., NeurIPS 2020, arXiv:2007.02529).
+
+    critic:  minimise  mean m (y - Q(s, onehot(u_1), ..., onehot(u_N)))^2,   y: TD(lambda) of a target critic
+    actors:  ascend    mean m Q(s, pi_1, ..., pi_N) + entropy bonus,   pi_i the probabilities themselves, not samples
+
+No agent is handed an advantage of its own: the credit is the gradient dQ/dpi_i that flows through a central critic into
+each policy. The entropy bonus is xi * H / stopgrad(H): its gradient grows as the entropy falls (equation 6).
+Differs from COMA: no baseline, no log-probability, no sampling in the actor's loss.
+Deviates from the release: W1's hypernetwork is 64 wide, as in pymarl2 (the release: 64 N A); where time runs out, the value of
+the final observation is that of the policies' probabilities there; H is averaged over agents and real steps, as released.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..core import Action, Algorithm, Config, EpisodeBatch, Observation
+from ..exploration import categorical, masked
+from ..nets.agents import FeedForwardAgent, RecurrentAgent, previous_actions
+from ..nets.critics import MixingCritic
+from ..targets import masked_mean, td_lambda
+
+RELEASE = "mzho7212/LICA, src/config/algs/lica.yaml"
+JUNCTION = "mzho7212/LICA, one-step traffic junction"
+
+
+@dataclass(frozen=True)
+class LICAConfig(Config):
+    """``xi``: strength of the adaptive entropy bonus (0: none)."""
+
+    gamma: float = 0.99
+    lam: float = 0.8
+    lr: float = 2.5e-3
+    critic_lr: float = 5e-4
+    optimizer: type = torch.optim.Adam
+    grad_clip: float | None = 10.0
+    hidden: int = 64
+    embed: int = 64
+    recurrent: bool = True
+    last_action: bool = True
+    xi: float = 0.06
+    critic_updates: int = 1
+    episodes_per_collect: int | None = None
+    target_every: int = 200
+    chunk_rows: int | None = None
+
+    presets: ClassVar = {
+        "lica": {
+            "gamma": (0.99, RELEASE),
+            "lam": (0.8, RELEASE),
+            "lr": (2.5e-3, RELEASE),
+            "critic_lr": (5e-4, RELEASE),
+            "optimizer": (torch.optim.Adam, RELEASE),
+            "grad_clip": (10.0, RELEASE),
+            "xi": (0.06, RELEASE),
+            "target_every": (200, RELEASE),
+        },
+        "junction": {
+            "lr": (1e-2, JUNCTION),
+            "critic_lr": (2e-2, JUNCTION),
+            "optimizer": (torch.optim.Adam, JUNCTION),
+            "grad_clip": (None, JUNCTION),
+            "recurrent": (False, JUNCTION),
+            "last_action": (False, JUNCTION),
+            "xi": (0.0, JUNCTION + ": it has no entropy term"),
+            "critic_updates": (5, JUNCTION),
+        },
+    }
+
+
+class LICA(Algorithm):
+    """Parts: ``actor`` (shapes as :class:`RecurrentAgent`) and ``critic`` (``forward(state [...,S], u [...,N,A]) -> [...]``)."""
+
+    Config = LICAConfig
+
+    def build(self) -> None:
+        c, spec = self.config, self.spec
+        network = RecurrentAgent if c.recurrent else FeedForwardAgent
+        self.actor = self.part("actor", lambda: network(spec, c.hidden, c.last_action))
+        self.critic = self.part("critic", lambda: MixingCritic(spec.n_agents, spec.n_actions, spec.state_dim, c.embed))
+        self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
+
+    def initial_carry(self, batch_size: int) -> dict[str, Tensor]:
+        n = self.spec.n_agents
+        none_yet = torch.full((batch_size, n), -1, device=self.device)
+        return {"hidden": self.actor.initial_hidden(batch_size, n), "last_action": none_yet}
+
+    def act(self, observation: Observation, carry, explore: bool, generator: torch.Generator) -> Action:
+        logits, hidden = self.actor(observation.obs.unsqueeze(1), carry["last_action"].unsqueeze(1), carry["hidden"])
+        log_pi = torch.log_softmax(masked(logits.squeeze(1), observation.avail), -1)
+        actions = categorical(log_pi, generator) if explore else log_pi.argmax(-1)
+        log_prob = log_pi.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
+        return Action(actions, {"hidden": hidden, "last_action": actions}, log_prob)
+
+    def policies(self, batch: EpisodeBatch) -> Tensor:
+        """pi [B,T+1,N,A] at every observation of the batch; unavailable actions have probability 0."""
+        carry = batch.carry0 or self.initial_carry(len(batch))
+        logits, _ = self.actor(batch.obs, previous_actions(batch.actions, carry["last_action"]), carry["hidden"])
+        return torch.softmax(masked(logits, batch.avail), -1)
+
+    def critic_loss(self, batch: EpisodeBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        c, states = self.config, batch.states
+        played = F.one_hot(batch.actions, self.spec.n_actions).to(states.dtype)  # [B,T,N,A]
+        with torch.no_grad():
+            pi = self.policies(batch)
+            real = torch.cat([batch.mask, torch.zeros_like(batch.mask[:, :1])], 1)[..., None, None] > 0
+            u = torch.where(real, torch.cat([played, played[:, -1:]], 1), pi)  # nobody acted on the final observation
+            q_next = self.target_critic(states, u)[:, 1:]
+            y = td_lambda(batch.reward, batch.terminated, q_next, batch.mask, c.gamma, c.lam)
+        q = self.critic(states[:, :-1], played)
+        return masked_mean((q - y) ** 2, batch.mask), {"q_taken": masked_mean(q, batch.mask)}
+
+    def actor_loss(self, batch: EpisodeBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        pi = self.policies(batch)[:, :-1]
+        value = masked_mean(self.critic(batch.states[:, :-1], pi), batch.mask)
+        entropy = masked_mean(-(pi * pi.clamp(min=1e-20).log()).sum(-1), batch.mask)
+        bonus = self.config.xi * entropy / entropy.detach().clamp(min=1e-8)
+        return -value - bonus, {"value": value, "entropy": entropy}
+
+    def loss(self, batch: EpisodeBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Both losses, for inspection; :meth:`iterate` steps them apart."""
+        (critic, a), (actor, b) = self.critic_loss(batch), self.actor_loss(batch)
+        return critic + actor, {**a, **b}
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {"critic": self.make_optimizer(self.critic, lr=self.config.critic_lr), "actor": self.make_optimizer(self.actor)}
+
+    def iterate(self, ctx) -> dict[str, Tensor]:
+        batch = ctx.collect()
+        metrics: dict[str, Tensor] = {}
+        for _ in range(self.config.critic_updates):
+            metrics |= ctx.step("critic", self.critic_loss, batch)
+        metrics |= ctx.step("actor", self.actor_loss, batch)
+        self.after_update(ctx)
+        return metrics
+
+    def after_update(self, ctx) -> None:
+        """Hard copy of the critic into its target every ``target_every`` critic steps."""
+        c = self.config
+        rounds = ctx.updates_done // (c.critic_updates + 1)
+        if rounds % max(1, c.target_every // c.critic_updates) == 0:
+            self.target_critic.load_state_dict(self.critic.state_dict())

@@ -1,0 +1,243 @@
+"""Checkpoints: tensors and plain Python only, so that loading one can never run code.
+
+A checkpoint is a folder: ``checkpoint.pt`` (replaced whole, never half-written), ``run.json`` (the record, for people) and
+``replay/`` with shards of the buffer, each written once. A team for others is a single file (:func:`save_team`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .core import Algorithm, Box, Config, Discrete, EnvSpec, EpisodeBatch, Observation, map_tensors, suggest
+from .exploration import Schedule
+from .trainer import Run, Trainer, write_atomically
+
+FORMAT = "marlcourse-1"
+
+
+# ---- plain forms -------------------------------------------------------------------------------------------------
+
+
+def _pack(value: Any) -> Any:
+    """A config value as plain Python; schedules and optimiser classes are named."""
+    if isinstance(value, Schedule):
+        return {"schedule": [value.start, value.end, value.steps]}
+    if isinstance(value, type) and issubclass(value, torch.optim.Optimizer):
+        return {"optimizer": value.__name__}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_pack(v) for v in value]
+    raise TypeError(f"A config may hold numbers, strings, schedules and torch.optim classes, not {type(value).__name__}.")
+
+
+def _unpack(value: Any) -> Any:
+    if isinstance(value, dict) and "schedule" in value:
+        return Schedule(*value["schedule"])
+    if isinstance(value, dict) and "optimizer" in value:
+        kind = getattr(torch.optim, value["optimizer"], None)
+        if not (isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)):
+            raise ValueError(f"unknown optimiser {value['optimizer']!r}")
+        return kind
+    return tuple(_unpack(v) for v in value) if isinstance(value, list) else value
+
+
+def _pack_spec(spec: EnvSpec) -> dict[str, Any]:
+    return {**dataclasses.asdict(spec), "actions": [type(spec.actions).__name__, *dataclasses.astuple(spec.actions)]}
+
+
+def _unpack_spec(plain: dict[str, Any]) -> EnvSpec:
+    kind, *numbers = plain["actions"]
+    return EnvSpec(**{**plain, "actions": {"Discrete": Discrete, "Box": Box}[kind](*numbers)})
+
+
+def _pack_algorithm(algorithm: Algorithm) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "algorithm": type(algorithm).__name__,
+        "module": type(algorithm).__module__,
+        "config": {f.name: _pack(getattr(algorithm.config, f.name)) for f in dataclasses.fields(algorithm.config)},
+        "spec": _pack_spec(algorithm.spec),
+        "seed": algorithm.seed,
+        "own_parts": list(algorithm.own_parts),
+        "env_steps": algorithm.env_steps,
+        "weights": {k: v.detach().cpu() for k, v in algorithm.state_dict().items()},
+    }
+
+
+def _build_algorithm(saved: dict[str, Any], where: Path, parts: dict[str, Any], device) -> Algorithm:
+    """The algorithm a checkpoint speaks of: only classes of marlcourse.algorithms are ever looked up."""
+    missing = [name for name in saved["own_parts"] if name not in parts]
+    if missing:
+        raise ValueError(
+            f"{where} holds your own part {' and '.join(map(repr, missing))}, whose code is not in the file: pass it again, "
+            f"as in load_team(path, {missing[0]}=Your{missing[0].title()}) or Trainer.resume(path, env, algorithm=...)."
+        )
+    from . import _MODULE_OF
+
+    name, module = saved["algorithm"], saved["module"]
+    if _MODULE_OF.get(name, "").split(".")[0] != "algorithms" or module != f"{__package__}.{_MODULE_OF[name]}":
+        known = [n for n, m in _MODULE_OF.items() if m.startswith("algorithms")]
+        raise ValueError(f"{where} was written by {name!r}, which is not an algorithm of this version of marlcourse: {suggest(name, known)}")
+    kind = getattr(importlib.import_module(module), name)
+    config: Config = kind.Config(**{k: _unpack(v) for k, v in saved["config"].items()})
+    return kind(_unpack_spec(saved["spec"]), config, seed=saved["seed"], device=device, **parts)
+
+
+def _load_weights(algorithm: Algorithm, saved: dict[str, Any], where: Path) -> None:
+    try:
+        algorithm.load_state_dict(saved["weights"])
+    except RuntimeError as problem:
+        reason = str(problem).splitlines()[1].strip() if "\n" in str(problem) else str(problem)
+        raise ValueError(f"The weights in {where} do not fit the algorithm: {reason}") from None
+    algorithm.env_steps = saved["env_steps"]
+
+
+# ---- files -------------------------------------------------------------------------------------------------------
+
+
+def _write(path: Path, value: Any) -> None:
+    data = io.BytesIO()
+    torch.save(value, data)
+    write_atomically(path, data.getvalue())
+
+
+def _read(path: Path, must_have: str) -> dict[str, Any]:
+    """Load with ``weights_only=True``; any failure becomes one sentence."""
+    if not path.exists():
+        raise ValueError(f"There is no checkpoint at {path}: give a run folder of marlcourse.Trainer, or a team file of marlcourse.save_team.")
+    try:
+        value = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # noqa: BLE001  whatever a broken, foreign or malicious file makes the reader say, the answer is one
+        raise ValueError(
+            f"{path} is not a marlcourse checkpoint, or it is damaged (cut off while copying?): nothing in it was run. "
+            "Use another copy or an earlier checkpoint."
+        ) from None
+    if not isinstance(value, dict) or value.get("format") != FORMAT or must_have not in value:
+        raise ValueError(f"{path} is a PyTorch file, but not a marlcourse checkpoint of format {FORMAT!r}.")
+    return value
+
+
+def save_team(algorithm: Algorithm, path: str | Path) -> None:
+    """Write the networks, their settings and the world's spec as one file for :func:`load_team`."""
+    _write(Path(path), _pack_algorithm(algorithm))
+
+
+def load_team(path: str | Path, device="auto", **parts: Any) -> Algorithm:
+    """A team that acts without trainer or world, from a team file or a run folder.
+
+    ``parts``: the reader's own networks it was trained with. Raises ValueError, in one sentence, for a file that is
+    missing, damaged, foreign, or not ours; such a file cannot run code.
+    """
+    path = Path(path)
+    path = path / "checkpoint.pt" if path.is_dir() else path
+    saved = _read(path, "weights")
+    try:
+        algorithm = _build_algorithm(saved, path, parts, device)
+    except (TypeError, KeyError, AttributeError) as problem:
+        raise ValueError(f"{path} does not describe a team that this version of marlcourse can build: {problem}.") from None
+    _load_weights(algorithm, saved, path)
+    return algorithm.eval()
+
+
+# ---- whole runs --------------------------------------------------------------------------------------------------
+
+
+def _rows_to_plain(batch: EpisodeBatch) -> dict[str, Any]:
+    return {f.name: map_tensors(lambda t: t.cpu(), getattr(batch, f.name)) for f in dataclasses.fields(batch)}
+
+
+def _save_replay(trainer: Trainer, folder: Path) -> list[list[int]]:
+    """Write the rows added since the last checkpoint here as a new shard; return [first, last) of all shards in use."""
+    buffer = trainer.context.buffer
+    if buffer is None or buffer.rows is None:
+        return []
+    oldest = max(0, buffer.added - buffer.capacity)
+    shards = [s for s in getattr(trainer, "_shards", {}).get(folder, []) if s[1] > oldest]
+    first = max(oldest, shards[-1][1] if shards else 0)
+    if buffer.added > first:
+        _write(folder / "replay" / f"{first}-{buffer.added}.pt", {"format": FORMAT, "rows": _rows_to_plain(buffer.range(first, buffer.added))})
+        shards = [*shards, [first, buffer.added]]
+    trainer._shards = {**getattr(trainer, "_shards", {}), folder: shards}
+    return shards
+
+
+def save_checkpoint(trainer: Trainer, folder: Path) -> None:
+    """Write everything that fixes how the run goes on. Order: new shard, then checkpoint.pt, then old shards go."""
+    context, collector = trainer.context, trainer.context.collector
+    shards = _save_replay(trainer, folder)
+    live = None
+    if collector.live is not None:
+        observation, carry = collector.live
+        live = {"observation": list(observation), "carry": carry}
+    _write(
+        folder / "checkpoint.pt",
+        {
+            **_pack_algorithm(trainer.algorithm),
+            "optimizers": {name: o.state_dict() for name, o in context.optimizers.items()},
+            "generators": {"actions": collector.generator.get_state(), "updates": context.generator.get_state()},
+            "resets": collector.resets,
+            "live": live,
+            "env": trainer.env.state_dict(),
+            "replay": {"added": 0 if context.buffer is None else context.buffer.added, "shards": shards},
+            "clock": context.env_steps,
+            "updates_done": context.updates_done,
+            "trainer": {k: getattr(trainer, k) for k in ("seed", "checkpoint_every", "eval_every", "eval_episodes", "next_eval", "next_checkpoint", "count")},
+            "buffer_device": str(trainer.buffer_device),
+            "sums": dict(trainer.sums),
+            "run": dataclasses.asdict(trainer.run),
+        },
+    )
+    trainer.run.save(folder / "run.json")
+    in_use = {f"{a}-{b}.pt" for a, b in shards}
+    for old in (folder / "replay").glob("*.pt"):
+        if old.name not in in_use:
+            os.remove(old)
+
+
+def load_checkpoint(cls: type[Trainer], folder: Path, env, algorithm: Algorithm | None, callbacks) -> Trainer:
+    """See :meth:`Trainer.resume`."""
+    path = folder / "checkpoint.pt"
+    saved = _read(path, "clock")
+    spec = _unpack_spec(saved["spec"])
+    if env.spec != spec:
+        raise ValueError(f"{folder} holds a run in {spec}, but the world given is {env.spec}: make it with the same options.")
+    if algorithm is None:
+        algorithm = _build_algorithm(saved, path, {}, env.device)
+    _load_weights(algorithm, saved, path)
+
+    trainer = cls.__new__(cls)
+    options, device = saved["trainer"], algorithm.device
+    trainer.run_dir = folder
+    trainer._set_up(
+        env, algorithm, options["seed"], saved["buffer_device"], options["checkpoint_every"], options["eval_every"], options["eval_episodes"], callbacks
+    )
+    trainer.next_eval, trainer.next_checkpoint, trainer.count = options["next_eval"], options["next_checkpoint"], options["count"]
+    trainer.sums = {k: v.to(device) for k, v in saved["sums"].items()}
+    trainer.run, trainer.last_checkpoint = Run(**saved["run"]), saved["clock"]
+
+    context = trainer.context
+    context.env_steps, context.updates_done = saved["clock"], saved["updates_done"]
+    for name, state in saved["optimizers"].items():
+        context.optimizers[name].load_state_dict(state)
+    context.generator.set_state(saved["generators"]["updates"])
+    context.collector.generator.set_state(saved["generators"]["actions"])
+    context.collector.resets = saved["resets"]
+    env.load_state_dict(saved["env"])
+    if saved["live"] is not None:
+        observation = Observation(*(map_tensors(lambda t: t.to(device), o) for o in saved["live"]["observation"]))
+        context.collector.live = observation, map_tensors(lambda t: t.to(device), saved["live"]["carry"])
+    replay = saved["replay"]
+    if replay["shards"]:
+        context.buffer.added = replay["shards"][0][0]
+        for first, last in replay["shards"]:
+            context.buffer.add(EpisodeBatch(**_read(folder / "replay" / f"{first}-{last}.pt", "rows")["rows"]))
+        trainer._shards = {folder: [list(s) for s in replay["shards"]]}
+    return trainer

@@ -1,0 +1,312 @@
+"""The vocabulary of marlcourse: seven words that every world, algorithm and trainer shares.
+
+Axis order everywhere: **B** rows or parallel worlds, **T** steps, **N** agents, then features
+(**A** actions, **O** observation, **S** state). All tensors of one object live on one device.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .device import pick_device
+
+
+@dataclass(frozen=True)
+class Discrete:
+    """``n`` actions, numbered from 0."""
+
+    n: int
+
+
+@dataclass(frozen=True)
+class Box:
+    """Continuous actions: ``dim`` numbers, each in [low, high]."""
+
+    dim: int
+    low: float = -1.0
+    high: float = 1.0
+
+
+@dataclass(frozen=True)
+class EnvSpec:
+    """What an algorithm may know of a world before it plays.
+
+    ``state_is_obs``: the state is the concatenated observations of all agents, and is then not stored twice.
+    """
+
+    name: str
+    n_agents: int
+    obs_dim: int
+    state_dim: int
+    episode_limit: int
+    actions: Discrete | Box
+    state_is_obs: bool = False
+
+    @property
+    def n_actions(self) -> int:
+        """Number of discrete actions A. Raises TypeError for a continuous world, which has none."""
+        if not isinstance(self.actions, Discrete):
+            raise TypeError(f"{self.name} has continuous actions: choose an algorithm for continuous actions.")
+        return self.actions.n
+
+
+class Observation(NamedTuple):
+    """obs [B,N,O] float; state [B,S] float; avail [B,N,A] bool with a True in each row (None: continuous actions)."""
+
+    obs: Tensor
+    state: Tensor
+    avail: Tensor | None
+
+
+class Step(NamedTuple):
+    """One step of B worlds. ``observation`` is the TRUE final one where an episode ends (never that of the next episode).
+
+    reward [B] float; terminated [B] bool (the task ended) and truncated [B] bool (the time ran out), True on the ending
+    step only; a finished world stays still with reward 0 until it is reset; info maps names to [B] tensors
+    (``won`` [B] bool where the world knows victory).
+    """
+
+    observation: Observation
+    reward: Tensor
+    terminated: Tensor
+    truncated: Tensor
+    info: dict[str, Tensor]
+
+
+@runtime_checkable
+class VecEnv(Protocol):
+    """B worlds at once, tensors on one device, one random generator of their own."""
+
+    spec: EnvSpec
+    num_envs: int
+    device: torch.device
+
+    def reset(self, seed: int | None = None, where: Tensor | None = None) -> Observation:
+        """Begin episodes (``where`` [B] bool: only in these worlds). With a seed, (seed, actions) fixes all that follows."""
+
+    def step(self, actions: Tensor) -> Step:
+        """Play one joint action per world: [B,N] long, or [B,N,D] float for continuous actions."""
+
+    def fresh(self, num_envs: int | None = None, seed: int = 0) -> VecEnv:
+        """An independent copy, for evaluation and watching."""
+
+    def frame(self, index: int = 0) -> np.ndarray:
+        """A picture of one world, HxWx3 uint8."""
+
+    def state_dict(self) -> dict: ...
+    def load_state_dict(self, state: dict) -> None: ...
+    def close(self) -> None: ...
+
+
+class Action(NamedTuple):
+    """What :meth:`Algorithm.act` returns: actions [B,N] long or [B,N,D] float, the next carry, log_prob [B,N] | None, extras {name: [B,...]}."""
+
+    actions: Tensor
+    carry: dict[str, Tensor]
+    log_prob: Tensor | None = None
+    extras: dict[str, Tensor] = {}
+
+
+def where(condition: Tensor, a: dict[str, Tensor], b: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Row by row: ``a`` where condition [B] holds, else ``b``."""
+    return {k: torch.where(condition.view(-1, *[1] * (a[k].dim() - 1)), a[k], b[k]) for k in a}
+
+
+def map_tensors(f: Callable[[Tensor], Tensor], value: Any) -> Any:
+    """Apply ``f`` to a tensor, or to each tensor of a dict; None stays None."""
+    if isinstance(value, dict):
+        return {k: f(v) for k, v in value.items()}
+    return None if value is None else f(value)
+
+
+@dataclass
+class EpisodeBatch:
+    """R rows, each a piece of ONE episode that starts at a reset or at ``carry0``; ``mask`` is a prefix of ones.
+
+    ==========  =====================  ==================================================================
+    obs         [R,T+1,N,O]            the last valid entry of a row is the true final observation
+    state       [R,T+1,S] | None       None where the state is the concatenated observations
+    avail       [R,T+1,N,A] | None     None for continuous actions
+    actions     [R,T,N] | [R,T,N,D]    long | float
+    reward      [R,T]                  terminated, truncated: [R,T] bool
+    mask        [R,T]                  1. on real steps; length [R]: its sums, a CPU tensor
+    log_prob    [R,T,N] | None         log-probability of the actions when they were played
+    carry0      {name: [R,...]}        the algorithm's memory at the first step (None: a reset)
+    extras      {name: [R,T,...]}      whatever ``Action.extras`` held
+    ==========  =====================  ==================================================================
+    """
+
+    obs: Tensor
+    state: Tensor | None
+    avail: Tensor | None
+    actions: Tensor
+    reward: Tensor
+    terminated: Tensor
+    truncated: Tensor
+    mask: Tensor
+    length: Tensor
+    log_prob: Tensor | None = None
+    carry0: dict[str, Tensor] | None = None
+    extras: dict[str, Tensor] = field(default_factory=dict)
+
+    def _map(self, f: Callable[[str, Tensor], Tensor]) -> EpisodeBatch:
+        return EpisodeBatch(
+            **{d.name: map_tensors(lambda t, n=d.name: f(n, t), getattr(self, d.name)) for d in dataclasses.fields(self)}
+        )
+
+    def to(self, device: torch.device | str) -> EpisodeBatch:
+        """The same rows on another device (``length`` stays on the host)."""
+        return self._map(lambda name, t: t if name == "length" else t.to(device, non_blocking=True))
+
+    def __getitem__(self, index: Tensor | slice) -> EpisodeBatch:
+        """Rows by index, trimmed to the longest of them."""
+        rows = index.cpu() if isinstance(index, Tensor) else index
+        longest = int(self.length[rows].max())
+
+        def take(name: str, t: Tensor) -> Tensor:
+            t = t[rows if name == "length" or isinstance(index, slice) else index.to(t.device)]
+            steps = {"obs": longest + 1, "state": longest + 1, "avail": longest + 1}.get(name, longest)
+            return t if name in ("length", "carry0") else t[:, :steps]
+
+        return self._map(take)
+
+    def __len__(self) -> int:
+        return len(self.length)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors."""
+        sizes: list[int] = []
+        self._map(lambda name, t: sizes.append(t.nbytes) or t)
+        return sum(sizes)
+
+    @property
+    def states(self) -> Tensor:
+        """[R,T+1,S]: the stored states, or the concatenated observations where these are the state."""
+        return self.obs.flatten(2) if self.state is None else self.state
+
+    def split(self, rows: int | None) -> Iterator[EpisodeBatch]:
+        """Pieces of at most ``rows`` rows (None: one piece), each trimmed to its own longest row."""
+        if rows is None or rows >= len(self):
+            yield self
+        else:
+            for start in range(0, len(self), rows):
+                yield self[start : start + rows]
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of an algorithm. ``presets`` maps a name to {setting: (value, source)}."""
+
+    presets: ClassVar[dict[str, dict[str, tuple[Any, str]]]] = {}
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any):
+        """Published settings by name; ``changes`` replace single values. Raises ValueError naming the close matches."""
+        if name not in cls.presets:
+            raise ValueError(f"Unknown preset {name!r}: {suggest(name, cls.presets)}")
+        return cls(**{**{k: v for k, (v, _) in cls.presets[name].items()}, **changes})
+
+    @classmethod
+    def sources(cls, name: str) -> dict[str, str]:
+        """{setting: where the published number stands} of a preset."""
+        return {k: source for k, (_, source) in cls.presets[name].items()}
+
+
+def suggest(name: str, known) -> str:
+    """The close matches of a misspelt name, and the whole list where it is short."""
+    known = sorted(known)
+    close = difflib.get_close_matches(str(name), known, n=3, cutoff=0.4)
+    hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
+    return hint + ("Known: " + ", ".join(known) + "." if len(known) <= 40 else f"{len(known)} names are known.")
+
+
+class Algorithm(nn.Module):
+    """A paper's algorithm box: networks, acting, pure losses, and the schedule that ties them together.
+
+    Subclasses define ``Config``, :meth:`build`, :meth:`initial_carry`, :meth:`act`, :meth:`loss` and :meth:`optimizers`.
+    Only :meth:`iterate` and :meth:`after_update` write parameters. ``parts`` replace networks by the reader's own:
+    each is a module or a zero-argument factory, named as in :meth:`build`. Weights depend on ``seed`` alone.
+
+    ``env_steps`` is the run's one clock: environment steps so far, summed over worlds. Every schedule reads it.
+    """
+
+    Config: type = Config
+
+    def __init__(self, spec: EnvSpec, config: Config | None = None, *, seed: int = 0, device=None, **parts: Any):
+        super().__init__()
+        self.spec, self.config, self.seed = spec, self.Config() if config is None else config, seed
+        if not isinstance(self.config, self.Config):
+            raise TypeError(f"config must be a {type(self).__name__}.Config, not {type(config).__name__}.")
+        self.env_steps, self.own_parts = 0, tuple(sorted(parts))
+        self._parts = parts
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.build()
+        if self._parts:
+            raise TypeError(f"{type(self).__name__} has no part named {', '.join(sorted(self._parts))}.")
+        self.to(pick_device(device))
+
+    def build(self) -> None:
+        """Create the networks: ``self.x = self.part("x", lambda: ...)``, in a fixed order so that seeds mean something."""
+        raise NotImplementedError
+
+    def part(self, name: str, default: Callable[[], nn.Module]) -> nn.Module:
+        """The reader's own network of that name (a module or a zero-argument factory), or the default one."""
+        own = self._parts.pop(name, None)
+        module = default() if own is None else own if isinstance(own, nn.Module) else own()
+        if not isinstance(module, nn.Module):
+            raise TypeError(f"The part {name!r} must be a torch.nn.Module or a function that returns one.")
+        return module
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters live."""
+        return next((p.device for p in self.parameters()), torch.device("cpu"))
+
+    def initial_carry(self, batch_size: int) -> dict[str, Tensor]:
+        """Memory at a reset, tensors with leading B."""
+        return {}
+
+    def act(self, observation: Observation, carry: dict[str, Tensor], explore: bool, generator: torch.Generator) -> Action:
+        """Choose a joint action for each of B worlds; ``explore=False`` is the greedy (or most probable) one."""
+        raise NotImplementedError
+
+    def loss(self, batch: EpisodeBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """A scalar and the metrics worth logging (tensors). Pure: it writes nothing."""
+        raise NotImplementedError
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """One optimiser per network that is trained on its own, by the name that ``ctx.step`` uses."""
+        raise NotImplementedError
+
+    def make_optimizer(self, *modules: nn.Module, lr: float | None = None) -> torch.optim.Optimizer:
+        """``config.optimizer`` at ``lr`` (default ``config.lr``) for these networks; RMSprop with PyMARL's eps 1e-5."""
+        parameters = [p for m in modules for p in m.parameters() if p.requires_grad]
+        kind = self.config.optimizer
+        extra = {"alpha": 0.99, "eps": 1e-5} if kind is torch.optim.RMSprop else {}
+        return kind(parameters, lr=self.config.lr if lr is None else lr, **extra)
+
+    def iterate(self, ctx) -> dict[str, Tensor]:
+        """One round: collect, store, update. On-policy algorithms and papers with a schedule of their own override it."""
+        ctx.buffer.add(ctx.collect())
+        metrics: dict[str, Tensor] = {}
+        for batch in ctx.updates():
+            metrics = ctx.step("main", self.loss, batch)
+            self.after_update(ctx)
+        return metrics
+
+    def after_update(self, ctx) -> None:
+        """Called after each update: target networks are synchronised here."""
+
+    def forward(self, method: str, *args: Any) -> Any:
+        """Call another method by name, so that torch.func.functional_call can reach any loss with stacked parameters."""
+        return getattr(self, method)(*args)

@@ -1,0 +1,43 @@
+"""Worlds by name."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from ..core import VecEnv, suggest
+
+# name -> (module, class or factory, fixed options)
+WORLDS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "junction": ("junction", "Junction", {}),
+    "two-step": ("matrix", "TwoStep", {}),
+    "product-game": ("product", "ProductGame", {}),
+}
+
+
+def env_names() -> list[str]:
+    """All names that :func:`make` knows without options; families of adapters are listed with their pattern."""
+    from .matrix import GAMES
+
+    return sorted([*WORLDS, *(f"matrix/{game}" for game in GAMES)]) + ["ma-gym/<id>", "pettingzoo:<module>"]
+
+
+def make(name: str, num_envs: int = 1, device: str = "auto", seed: int = 0, **options: Any) -> VecEnv:
+    """Make ``num_envs`` copies of a world at once. Raises ValueError, naming the close matches, for an unknown name."""
+    if name.startswith("matrix/"):
+        from .matrix import MatrixGame
+
+        return MatrixGame(name.removeprefix("matrix/"), num_envs=num_envs, device=device, seed=seed, **options)
+    if name.startswith("ma-gym/"):
+        from .adapters.magym import MaGym
+
+        return MaGym(name.removeprefix("ma-gym/"), num_envs=num_envs, device=device, seed=seed, **options)
+    if name.startswith("pettingzoo:"):
+        from .adapters.pettingzoo import FromPettingZoo
+
+        return FromPettingZoo(name.removeprefix("pettingzoo:"), num_envs=num_envs, device=device, seed=seed, **options)
+    if name not in WORLDS:
+        raise ValueError(f"Unknown world {name!r}: {suggest(name, env_names())}")
+    module, attribute, fixed = WORLDS[name]
+    world = getattr(importlib.import_module(f".{module}", __name__), attribute)
+    return world(num_envs=num_envs, device=device, seed=seed, **{**fixed, **options})

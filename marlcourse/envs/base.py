@@ -1,0 +1,147 @@
+"""What all batched worlds share: seeding, resets of some worlds, standing still when finished, checked actions.
+
+A world is a dict of tensors with leading B (``self.state``) and three functions that write a new dict and never loop
+over worlds: ``_start`` (after a reset), ``_advance`` (after a joint action) and ``_observe``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..core import Discrete, EnvSpec, Observation, Step, where
+from ..device import pick_device
+
+
+class World:
+    """Base of the library's own worlds; it satisfies :class:`marlcourse.core.VecEnv`.
+
+    Subclasses set ``self.spec`` before calling ``super().__init__`` with all their options (so that ``fresh`` can copy
+    them) and define:
+
+    * ``_draw_start() -> {name: [B,...]}`` and ``_draw_step()``: ALL randomness of the world, drawn from
+      ``self.generator`` for every world at once; a parity test overrides them to inject another implementation's draws;
+    * ``_start(draws) -> state``: first state of every world;
+    * ``_advance(state, actions, draws) -> (state, reward [B], terminated [B] bool, info)``;
+    * ``_observe(state) -> Observation``; ``frame(index)``.
+    """
+
+    spec: EnvSpec
+
+    def __init__(self, num_envs: int = 1, device="auto", seed: int = 0, **options):
+        if num_envs < 1:
+            raise ValueError(f"num_envs must be at least 1, not {num_envs}.")
+        self.num_envs, self.device, self.options = int(num_envs), pick_device(device), options
+        self.generator = torch.Generator(self.device).manual_seed(seed)
+        self.running = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
+        self.clock = torch.zeros(self.num_envs, dtype=torch.long, device=self.device)
+        self.illegal = torch.zeros((), dtype=torch.bool, device=self.device)
+        self.state: dict[str, Tensor] | None = None
+
+    def _draw_start(self) -> dict[str, Tensor]:
+        return {}
+
+    def _draw_step(self) -> dict[str, Tensor]:
+        return {}
+
+    def _start(self, draws: dict[str, Tensor]) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+    def _advance(self, state, actions: Tensor, draws) -> tuple[dict[str, Tensor], Tensor, Tensor, dict[str, Tensor]]:
+        raise NotImplementedError
+
+    def _observe(self, state: dict[str, Tensor]) -> Observation:
+        raise NotImplementedError
+
+    def reset(self, seed: int | None = None, where: Tensor | None = None) -> Observation:
+        """Begin episodes, in all worlds or where ``where`` [B] bool holds; a seed restarts the generator."""
+        if seed is not None:
+            self.generator.manual_seed(seed)
+        start = self._start(self._draw_start())
+        where = torch.ones_like(self.running) if where is None else where
+        self.state = start if self.state is None else _choose(where, start, self.state)
+        self.clock = torch.where(where, 0, self.clock)
+        self.running = self.running | where
+        return self._observe(self.state)
+
+    def step(self, actions: Tensor) -> Step:
+        """Play one joint action per world; finished worlds stand still with reward 0."""
+        if self.state is None:
+            raise RuntimeError("Call reset() before step().")
+        self._check(actions)
+        new, reward, terminated, info = self._advance(self.state, actions, self._draw_step())
+        self.state = _choose(self.running, new, self.state)
+        self.clock = self.clock + self.running
+        terminated = terminated & self.running
+        truncated = (self.clock >= self.spec.episode_limit) & self.running & ~terminated
+        reward = torch.where(self.running, reward, 0.0)
+        self.running = self.running & ~(terminated | truncated)
+        return Step(self._observe(self.state), reward, terminated, truncated, info)
+
+    def _check(self, actions: Tensor) -> None:
+        """Refuse a joint action of wrong shape or type; an unavailable one at once on the CPU, by a flag on a GPU."""
+        want = (self.num_envs, self.spec.n_agents)
+        if not isinstance(self.spec.actions, Discrete):
+            want += (self.spec.actions.dim,)
+        if not isinstance(actions, Tensor) or tuple(actions.shape) != want:
+            got = f"shape {list(actions.shape)}" if isinstance(actions, Tensor) else f"a {type(actions).__name__}"
+            raise ValueError(f"{self.spec.name} expects actions as a tensor of shape {list(want)}, got {got}.")
+        if isinstance(self.spec.actions, Discrete):
+            if actions.is_floating_point() or actions.dtype == torch.bool:
+                raise ValueError(f"{self.spec.name} expects whole-number actions (dtype long), got {actions.dtype}.")
+            n = self.spec.actions.n
+            bad = (actions < 0) | (actions >= n)
+            avail = self._observe(self.state).avail if self._masks_actions else None
+            if avail is not None:
+                bad = bad | ~avail.gather(-1, actions.clamp(0, n - 1).unsqueeze(-1)).squeeze(-1)
+            bad = bad & self.running.unsqueeze(-1)
+        else:
+            bad = ~torch.isfinite(actions).all(-1)
+        if actions.device.type != "cpu":
+            self.illegal = self.illegal | bad.any()
+        elif bad.any():
+            world, agent = bad.nonzero()[0].tolist()
+            raise ValueError(
+                f"Agent {agent} in world {world} of {self.spec.name} played {actions[world, agent].tolist()}, which is not "
+                "available: choose only where Observation.avail is True."
+            )
+
+    _masks_actions = False  # True in a world whose ``avail`` is not all True
+
+    def raise_if_illegal(self) -> None:
+        """Read the flag that unavailable actions set on a GPU (one synchronisation; ``collect`` calls it at its end)."""
+        if bool(self.illegal):
+            self.illegal = torch.zeros_like(self.illegal)
+            raise ValueError(f"An unavailable action was played in {self.spec.name}: choose only where Observation.avail is True.")
+
+    def fresh(self, num_envs: int | None = None, seed: int = 0) -> World:
+        """An independent copy with the same options."""
+        return type(self)(num_envs=num_envs or self.num_envs, device=self.device, seed=seed, **self.options)
+
+    def frame(self, index: int = 0) -> np.ndarray:
+        """A picture of one world, HxWx3 uint8."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict:
+        """Everything that (with the same options) fixes what follows: plain tensors."""
+        return {
+            "generator": self.generator.get_state(),
+            "running": self.running,
+            "clock": self.clock,
+            "state": None if self.state is None else dict(self.state),
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on exactly where :meth:`state_dict` was taken (same number of worlds)."""
+        if len(state["running"]) != self.num_envs:
+            raise ValueError(f"The saved state holds {len(state['running'])} worlds, this environment has {self.num_envs}.")
+        self.generator.set_state(state["generator"].cpu())
+        self.running, self.clock = state["running"].to(self.device), state["clock"].to(self.device)
+        self.state = None if state["state"] is None else {k: v.to(self.device) for k, v in state["state"].items()}
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+_choose = where  # ``reset`` has an argument of that name

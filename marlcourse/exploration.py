@@ -1,0 +1,68 @@
+"""Schedules, masking and sampling: the only module that draws actions, always from a given generator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+MASKED = -1e10  # large, negative and finite: -inf times a mask of 0 would be NaN
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A straight line from ``start`` to ``end`` over ``steps`` environment steps, then constant."""
+
+    start: float
+    end: float
+    steps: int
+
+    def __call__(self, env_steps: int) -> float:
+        done = 1.0 if self.steps <= 0 else min(env_steps / self.steps, 1.0)
+        return self.start + done * (self.end - self.start)
+
+
+def constant(value: float) -> Schedule:
+    """A schedule that never changes."""
+    return Schedule(value, value, 0)
+
+
+def masked(values: Tensor, avail: Tensor | None) -> Tensor:
+    """Q-values or logits [...,A] with unavailable actions at a large negative number. The one mask of the library:
+    acting, losses, entropies, KL and ratios all use it. No gradient reaches unavailable entries."""
+    return values if avail is None else values.masked_fill(~avail, MASKED)
+
+
+def uniform_actions(avail: Tensor, generator: torch.Generator) -> Tensor:
+    """One available action per row of avail [...,A], each equally likely: [...] long."""
+    noise = torch.rand(avail.shape, generator=generator, device=avail.device)
+    return masked(noise, avail).argmax(-1)
+
+
+def epsilon_greedy(q: Tensor, avail: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:
+    """Greedy actions of q [B,N,A]; each agent on its own, with probability epsilon, plays a uniform available one. [B,N] long."""
+    greedy = masked(q, avail).argmax(-1)
+    if epsilon <= 0:
+        return greedy
+    explore = torch.rand(greedy.shape, generator=generator, device=q.device) < epsilon
+    return torch.where(explore, uniform_actions(avail, generator), greedy)
+
+
+def gumbel(shape: torch.Size, generator: torch.Generator, device: torch.device) -> Tensor:
+    """Standard Gumbel noise."""
+    uniform = torch.rand(shape, generator=generator, device=device).clamp(1e-20, 1 - 1e-7)
+    return -torch.log(-torch.log(uniform))
+
+
+def categorical(log_probs: Tensor, generator: torch.Generator) -> Tensor:
+    """Sample from log-probabilities (or masked logits) [...,A] by the Gumbel-max trick: [...] long."""
+    return (log_probs + gumbel(log_probs.shape, generator, log_probs.device)).argmax(-1)
+
+
+def gumbel_straight_through(logits: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
+    """A one-hot sample [...,A] whose gradient is that of the soft sample softmax((logits + noise) / temperature)."""
+    soft = torch.softmax((logits + gumbel(logits.shape, generator, logits.device)) / temperature, -1)
+    hard = torch.nn.functional.one_hot(soft.argmax(-1), soft.shape[-1]).to(soft.dtype)
+    return hard + soft - soft.detach()

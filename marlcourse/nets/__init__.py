@@ -1,0 +1,1 @@
+"""Networks: torch.nn only, no losses and no optimisers."""

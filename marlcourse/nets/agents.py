@@ -1,0 +1,92 @@
+"""Networks of one agent, shared by the team: what it sees (and saw) in, one number per own action out."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..core import EnvSpec
+
+
+class InputLayer(nn.Module):
+    """Linear layer on [obs, one-hot last action, one-hot agent id], without building the one-hots.
+
+    A one-hot times a matrix is a row of that matrix, so the last action and the id are looked up in the weight of one
+    ordinary ``nn.Linear`` (same parameters, same start, same gradients as the concatenation, a third of the memory).
+
+    obs [B,T,N,O], last_action [B,T,N] long (-1: none yet) -> [B,T,N,H].
+    """
+
+    def __init__(self, spec: EnvSpec, hidden: int, last_action: bool = True, agent_id: bool = True):
+        super().__init__()
+        self.obs_dim, self.n_agents = spec.obs_dim, spec.n_agents
+        self.n_actions = spec.n_actions if last_action else 0
+        self.agent_id = agent_id
+        self.linear = nn.Linear(self.obs_dim + self.n_actions + (self.n_agents if agent_id else 0), hidden)
+
+    def forward(self, obs: Tensor, last_action: Tensor) -> Tensor:
+        of_obs, of_action, of_id = self.linear.weight.split([self.obs_dim, self.n_actions, self.n_agents * self.agent_id], 1)
+        constant = self.linear.bias + of_id.T if self.agent_id else self.linear.bias  # [N,H] | [H]
+        out = obs @ of_obs.T + constant
+        if self.n_actions:
+            none_yet = torch.zeros_like(of_action[:, :1])
+            out = out + F.embedding(last_action + 1, torch.cat([none_yet, of_action], 1).T)
+        return out
+
+
+class RecurrentAgent(nn.Module):
+    """Linear - ReLU - GRU - Linear, as in PyMARL: a DRQN, or a policy with memory.
+
+    obs [B,T,N,O], last_action [B,T,N], hidden [B,N,H] -> values [B,T,N,A], hidden after the last step [B,N,H].
+    ``encode`` stops before the last layer, ``head`` is that layer.
+    """
+
+    def __init__(self, spec: EnvSpec, hidden: int = 64, last_action: bool = True, agent_id: bool = True):
+        super().__init__()
+        self.hidden = hidden
+        self.fc1 = InputLayer(spec, hidden, last_action, agent_id)
+        self.gru = nn.GRU(hidden, hidden)
+        self.head = nn.Linear(hidden, spec.n_actions)
+
+    def initial_hidden(self, batch_size: int, n_agents: int) -> Tensor:
+        return torch.zeros(batch_size, n_agents, self.hidden, device=self.head.weight.device)
+
+    def encode(self, obs: Tensor, last_action: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        b, t, n, _ = obs.shape
+        x = torch.relu(self.fc1(obs, last_action))
+        if t == 1:  # acting: one cell step, cheaper than starting the fused sequence kernel
+            h = torch.gru_cell(x.reshape(b * n, -1), hidden.reshape(b * n, -1), *self.gru.all_weights[0])
+            return h.view(b, 1, n, -1), h.view(b, n, -1)
+        out, last = self.gru(x.transpose(0, 1).reshape(t, b * n, -1), hidden.reshape(1, b * n, -1))
+        return out.view(t, b, n, -1).transpose(0, 1), last.view(b, n, -1)
+
+    def forward(self, obs: Tensor, last_action: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        features, hidden = self.encode(obs, last_action, hidden)
+        return self.head(features), hidden
+
+
+class FeedForwardAgent(nn.Module):
+    """Linear - ReLU - Linear - ReLU - Linear: no memory. ``hidden`` passes through untouched. Shapes as RecurrentAgent."""
+
+    def __init__(self, spec: EnvSpec, hidden: int = 64, last_action: bool = False, agent_id: bool = True):
+        super().__init__()
+        self.hidden = hidden
+        self.fc1 = InputLayer(spec, hidden, last_action, agent_id)
+        self.fc2 = nn.Linear(hidden, hidden)
+        self.head = nn.Linear(hidden, spec.n_actions)
+
+    def initial_hidden(self, batch_size: int, n_agents: int) -> Tensor:
+        return torch.zeros(batch_size, n_agents, 0, device=self.head.weight.device)
+
+    def encode(self, obs: Tensor, last_action: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.relu(self.fc2(torch.relu(self.fc1(obs, last_action)))), hidden
+
+    def forward(self, obs: Tensor, last_action: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        features, hidden = self.encode(obs, last_action, hidden)
+        return self.head(features), hidden
+
+
+def previous_actions(actions: Tensor, first: Tensor) -> Tensor:
+    """actions [B,T,N], first [B,N] (the action before the row, -1 at a reset) -> last_action [B,T+1,N]."""
+    return torch.cat([first.unsqueeze(1), actions], 1)

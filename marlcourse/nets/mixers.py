@@ -1,0 +1,62 @@
+"""Mixers: from the team's utilities Q_1..Q_N and the state to one Q_tot.
+
+The contract for a mixer of your own: ``forward(q [...,N], state [...,S]) -> q_tot [...]``.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class SumMixer(nn.Module):
+    """VDN: Q_tot = Q_1 + ... + Q_N."""
+
+    def forward(self, q: Tensor, state: Tensor) -> Tensor:
+        return q.sum(-1)
+
+
+def hypernet(state_dim: int, out: int, layers: int, hidden: int) -> nn.Module:
+    """A network that writes another network's weights: one linear layer, or Linear - ReLU - Linear."""
+    if layers == 1:
+        return nn.Linear(state_dim, out)
+    return nn.Sequential(nn.Linear(state_dim, hidden), nn.ReLU(), nn.Linear(hidden, out))
+
+
+class MonotonicMixer(nn.Module):
+    """QMIX: Q_tot = w2(s) . ELU(W1(s) Q + b1(s)) + V(s), with W1, w2 >= 0 so that dQ_tot/dQ_i >= 0.
+
+    ``layers`` is the depth of the two weight hypernetworks: 1 in the paper, 2 in PyMARL's default.
+    The biases keep their sign: an absolute value there would only take capacity away.
+    """
+
+    def __init__(self, n_agents: int, state_dim: int, embed: int = 32, hidden: int = 64, layers: int = 2):
+        super().__init__()
+        self.embed = embed
+        self.w1 = hypernet(state_dim, n_agents * embed, layers, hidden)
+        self.w2 = hypernet(state_dim, embed, layers, hidden)
+        self.b1 = nn.Linear(state_dim, embed)
+        self.v = nn.Sequential(nn.Linear(state_dim, embed), nn.ReLU(), nn.Linear(embed, 1))
+
+    def forward(self, q: Tensor, state: Tensor) -> Tensor:
+        w1 = self.w1(state).abs().unflatten(-1, (-1, self.embed))  # [...,N,E]
+        x = (q.unsqueeze(-2) @ w1).squeeze(-2) + self.b1(state)  # [...,E]
+        return (F.elu(x) * self.w2(state).abs()).sum(-1) + self.v(state).squeeze(-1)
+
+
+class FreeMixer(nn.Module):
+    """An unrestricted mixer: an MLP on [Q, state] plus V(s). Weighted QMIX uses it for its central critic."""
+
+    def __init__(self, n_agents: int, state_dim: int, hidden: int = 256):
+        super().__init__()
+        self.net = nn.Sequential(
+            *(nn.Linear(n_agents + state_dim, hidden), nn.ReLU()),
+            *(nn.Linear(hidden, hidden), nn.ReLU()),
+            *(nn.Linear(hidden, hidden), nn.ReLU()),
+            nn.Linear(hidden, 1),
+        )
+        self.v = nn.Sequential(nn.Linear(state_dim, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+
+    def forward(self, q: Tensor, state: Tensor) -> Tensor:
+        return (self.net(torch.cat([q, state], -1)) + self.v(state)).squeeze(-1)

@@ -1,0 +1,53 @@
+"""The networks of the one-step junction, in the sizes of LICA's release: nothing but two cars, two actions, 32 units."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class SigmoidAgent(nn.Module):
+    """Policy 1 - 32 - 1: P(action 1) = sigmoid(z(obs)), written as the logits (0, z). No memory, no last action, no id
+    beside what is in ``obs``. Shapes as :class:`marlcourse.nets.agents.RecurrentAgent`, A = 2."""
+
+    def __init__(self, obs_dim: int = 1, hidden: int = 32):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(obs_dim, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+
+    def initial_hidden(self, batch_size: int, n_agents: int) -> Tensor:
+        return torch.zeros(batch_size, n_agents, 0, device=self.net[0].weight.device)
+
+    def forward(self, obs: Tensor, last_action: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        z = self.net(obs)
+        return torch.cat([torch.zeros_like(z), z], -1), hidden
+
+
+class PassCritic(nn.Module):
+    """Critic 2 - 32 - 1 on both cars' P(pass) (1 or 0 for an action played): with no state to condition on, LICA's mixing
+    critic is just such an MLP. state is ignored; u [...,N,2] -> [...]."""
+
+    def __init__(self, n_agents: int = 2, hidden: int = 32):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(n_agents, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+
+    def forward(self, state: Tensor, u: Tensor) -> Tensor:
+        return self.net(u[..., 1]).squeeze(-1)
+
+
+class PassCounterfactualCritic(nn.Module):
+    """The same 2 - 32 - 1 network asked COMA's question: Q of each own action, the other car's as played.
+
+    actions [B,T,N] -> [B,T,N,2]; the other arguments of a counterfactual critic carry nothing here and are ignored.
+    """
+
+    def __init__(self, n_agents: int = 2, hidden: int = 32):
+        super().__init__()
+        self.joint = PassCritic(n_agents, hidden)
+
+    def forward(self, state: Tensor, obs: Tensor, actions: Tensor, last_action: Tensor) -> Tensor:
+        n = actions.shape[-1]
+        own = torch.eye(n, device=actions.device, dtype=torch.bool)  # [agent asked, agent whose action is replaced]
+        played = actions.unsqueeze(-2).expand(*actions.shape, n)
+        asked = [torch.where(own, a, played) for a in (0, 1)]  # [...,N,N] each
+        u = torch.stack([torch.stack([1.0 - x, x], -1) for x in (y.to(obs.dtype) for y in asked)], -3)  # [...,N,2,N,2]
+        return self.joint(state, u)

@@ -1,0 +1,342 @@
+"""Playing: collect experience as rows of episodes, keep it in a buffer, evaluate a team."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .core import Algorithm, EnvSpec, EpisodeBatch, Observation, VecEnv, map_tensors, where
+from .device import derive_seed, make_generator
+
+
+def observation_to(observation: Observation, device: torch.device) -> Observation:
+    """An observation on the algorithm's device."""
+    return Observation(*(None if x is None else x.to(device, non_blocking=True) for x in observation))
+
+
+class Collector:
+    """Lets one algorithm act in one environment and cuts what happened into rows, each a piece of one episode.
+
+    Reset seeds derive from (seed, reset counter), and actions are sampled from a generator of its own.
+    """
+
+    def __init__(self, env: VecEnv, algorithm: Algorithm, seed: int = 0):
+        self.env, self.algorithm, self.seed = env, algorithm, seed
+        self.generator = make_generator(algorithm.device, seed, "actions")
+        self.resets = 0
+        self.live: tuple[Observation, dict[str, Tensor]] | None = None  # where ``collect(steps=...)`` goes on
+
+    def _reset(self) -> tuple[Observation, dict[str, Tensor]]:
+        observation = self.env.reset(seed=derive_seed(self.seed, "reset", self.resets))
+        self.resets += 1
+        return observation_to(observation, self.algorithm.device), self.algorithm.initial_carry(self.env.num_envs)
+
+    @torch.no_grad()
+    def collect(self, episodes: int | None = None, steps: int | None = None, explore: bool = True) -> EpisodeBatch:
+        """Play ``episodes`` whole episodes, an equal share in every world (taking the first to finish would favour short
+        ones), or ``steps`` steps in every world. Default: one episode per world.
+
+        With ``steps``, unfinished episodes go on at the next call from ``carry0``.
+        """
+        env, algorithm = self.env, self.algorithm
+        if steps is None:
+            episodes = env.num_envs if episodes is None else episodes
+            share, rest = divmod(episodes, env.num_envs)
+            if rest or share < 1:
+                raise ValueError(f"episodes={episodes} must be a multiple of num_envs={env.num_envs}: every world plays its share.")
+            self.live, horizon = None, share * env.spec.episode_limit
+        else:
+            share, horizon = None, steps
+        observation, carry = self.live or self._reset()
+        carry_at_start, initial = carry, algorithm.initial_carry(env.num_envs)
+        before: list[Observation] = []  # what was acted on
+        after: list[Observation] = []  # what came of it: the true final observation where an episode ends
+        played: list[dict[str, Tensor]] = []
+        ended = torch.zeros(env.num_envs, dtype=torch.long, device=algorithm.device)
+        look_every = 1 if algorithm.device.type == "cpu" else 16  # asking the GPU whether all are done costs a wait
+
+        for t in range(horizon):
+            action = algorithm.act(observation, carry, explore, self.generator)
+            step = env.step(action.actions.to(env.device))
+            nxt = observation_to(step.observation, algorithm.device)
+            terminated, truncated = step.terminated.to(algorithm.device), step.truncated.to(algorithm.device)
+            done = terminated | truncated
+            before.append(observation)
+            after.append(nxt)
+            played.append(
+                {
+                    "actions": action.actions,
+                    "reward": step.reward.to(algorithm.device),
+                    "terminated": terminated,
+                    "truncated": truncated,
+                    "idle": torch.zeros_like(done) if share is None else ended >= share,
+                    **({} if action.log_prob is None else {"log_prob": action.log_prob}),
+                    **{f"extras.{k}": v for k, v in action.extras.items()},
+                }
+            )
+            ended = ended + done
+            again = done if share is None else done & (ended < share)
+            carry = action.carry
+            look = t % look_every == look_every - 1
+            if look and share is not None and bool((ended >= share).all()):
+                break
+            if (algorithm.device.type != "cpu" and share != 1) or bool(again.any()):
+                fresh = observation_to(env.reset(where=again.to(env.device)), algorithm.device)
+                carry, nxt = where(again, initial, carry), fresh
+            observation = nxt
+        if steps is not None:
+            self.live = (observation, carry)
+        if hasattr(env, "raise_if_illegal"):
+            env.raise_if_illegal()
+        return self._cut(before, after, played, carry_at_start, initial, fresh_start=steps is None)
+
+    def _cut(self, before, after, played, carry_at_start, initial, fresh_start: bool) -> EpisodeBatch:
+        """Cut [T,B] recordings at the ends of episodes into rows [R,T]: worlds in order, then time."""
+        device = self.algorithm.device
+        stacked = {k: torch.stack([p[k] for p in played], 1) for k in played[0]}  # [B,T,...]
+        real = ~stacked.pop("idle")
+        done = stacked["terminated"] | stacked["truncated"]
+        stops = done | torch.cat([~real[:, 1:], torch.ones_like(real[:, :1])], 1)
+        world, last = (stops & real).cpu().nonzero(as_tuple=True)  # on the host: the one wait for a GPU
+        first_of_world = torch.cat([torch.ones(1, dtype=torch.bool), world[1:] != world[:-1]])
+        start = torch.where(first_of_world, 0, torch.cat([torch.zeros(1, dtype=torch.long), last[:-1] + 1]))
+        length = last - start + 1
+        ends, slot = last.unique(return_inverse=True)  # the few moments at which some row ends
+        world, start, end, slot = (x.to(device) for x in (world, start, length, slot))
+        t = torch.arange(int(length.max()), device=device)
+        mask = t < end.unsqueeze(1)  # [R,T]
+        index = (start.unsqueeze(1) + t).clamp(max=len(played) - 1)
+
+        def rows(x: Tensor) -> Tensor:
+            """[B,T,...] -> [R,T,...], zero on padding."""
+            out = x[world.unsqueeze(1), index]
+            return out * mask.view(*mask.shape, *[1] * (out.dim() - 2)).to(out.dtype)
+
+        def with_final(name: str) -> Tensor | None:
+            """[R,T+1,...]: the observations acted on, then the true final one."""
+            if getattr(before[0], name) is None or (name == "state" and self.env.spec.state_is_obs):
+                return None
+            out = rows(torch.stack([getattr(o, name) for o in before], 1))
+            out = torch.cat([out, torch.zeros_like(out[:, :1])], 1)
+            final = torch.stack([getattr(after[i], name) for i in ends.tolist()], 1)
+            out[torch.arange(len(end), device=device), end] = final[world, slot]
+            return out if name != "avail" else out | ~out.any(-1, keepdim=True)  # padding: everything is available
+
+        kept = {k: rows(v) for k, v in stacked.items()}
+        carry0 = None
+        if not fresh_start:
+            carry0 = where(start == 0, map_tensors(lambda c: c[world], carry_at_start), map_tensors(lambda c: c[world], initial))
+        return EpisodeBatch(
+            **{k: with_final(k) for k in ("obs", "state", "avail")},
+            **{k: kept.get(k) for k in ("actions", "reward", "terminated", "truncated", "log_prob")},
+            mask=mask.float(),
+            length=length,
+            carry0=carry0,
+            extras={k.removeprefix("extras."): v for k, v in kept.items() if k.startswith("extras.")},
+        )
+
+
+class EpisodeBuffer:
+    """The last ``capacity`` rows, in preallocated tensors on a chosen device; sampling is one indexed gather."""
+
+    def __init__(self, spec: EnvSpec, capacity: int, device: torch.device | str = "cpu"):
+        self.spec, self.capacity, self.device = spec, capacity, torch.device(device)
+        self.rows: EpisodeBatch | None = None
+        self.added = 0  # rows ever added; row i lives at slot i % capacity
+        self.check_memory()
+
+    @property
+    def planned_bytes(self) -> int:
+        """Size of the full buffer: observations, states, masks and actions of ``capacity`` whole episodes."""
+        s, t = self.spec, self.spec.episode_limit
+        discrete = hasattr(s.actions, "n")
+        per_step = 4 * s.n_agents * s.obs_dim + (0 if s.state_is_obs else 4 * s.state_dim) + (s.n_agents * s.actions.n if discrete else 0)
+        return self.capacity * ((t + 1) * per_step + t * (s.n_agents * (8 if discrete else 4 * s.actions.dim) + 10))
+
+    def check_memory(self) -> None:
+        """Refuse, with the arithmetic, a buffer that does not fit into free memory."""
+        if self.device.type == "cuda":
+            free = torch.cuda.mem_get_info(self.device)[0]
+        else:
+            import psutil
+
+            free = psutil.virtual_memory().available
+        need, gb = self.planned_bytes, 2**30
+        if need > free:
+            raise ValueError(
+                f"A replay of {self.capacity:,} episodes x {self.spec.episode_limit} steps of {self.spec.name} needs {need / gb:.1f} GiB, "
+                f"but {free / gb:.1f} GiB are free on {self.device}: keep at most {int(self.capacity * free / need * 0.8):,} episodes "
+                "(the algorithm's replay_episodes setting)."
+            )
+
+    def __len__(self) -> int:
+        return min(self.added, self.capacity)
+
+    def _allocate(self, batch: EpisodeBatch) -> EpisodeBatch:
+        def storage(name: str, t: Tensor) -> Tensor:
+            if name == "length":
+                return torch.zeros(self.capacity, dtype=torch.long)
+            steps = [] if name == "carry0" else [self.spec.episode_limit + (name in ("obs", "state", "avail"))]
+            return torch.zeros(self.capacity, *steps, *t.shape[1 + len(steps) :], dtype=t.dtype, device=self.device)
+
+        return batch._map(storage)
+
+    def add(self, batch: EpisodeBatch) -> None:
+        """Store rows; the oldest make room."""
+        self.rows = self.rows or self._allocate(batch)
+        keep = slice(max(0, len(batch) - self.capacity), len(batch))
+        slots = torch.arange(self.added + keep.start, self.added + keep.stop) % self.capacity
+
+        def put(name: str, t: Tensor) -> Tensor:
+            store = getattr(self.rows, name)
+            if isinstance(store, dict):
+                store = next(s for k, s in store.items() if getattr(batch, name)[k] is t)
+            if name in ("length", "carry0"):
+                store[slots.to(store.device)] = t[keep].to(store.device)
+            else:
+                steps = t.shape[1]
+                store[slots.to(store.device), :steps] = t[keep].to(store.device)
+                store[slots.to(store.device), steps:] = name == "avail"
+            return t
+
+        batch._map(put)
+        self.added += len(batch)
+
+    def sample(self, rows: int, generator: torch.Generator) -> EpisodeBatch:
+        """``rows`` different rows, each equally likely, trimmed to the longest of them."""
+        return self.rows[torch.randperm(len(self), generator=generator)[:rows]]
+
+    def range(self, first: int, last: int) -> EpisodeBatch:
+        """The rows numbered first..last-1 since the beginning (they must still be held)."""
+        return self.rows[torch.arange(first, last) % self.capacity]
+
+
+class Context:
+    """What an algorithm's ``iterate`` may use, and nothing else."""
+
+    def __init__(self, env: VecEnv, algorithm: Algorithm, seed: int, buffer_device: torch.device | str = "cpu"):
+        self.algorithm, self.collector = algorithm, Collector(env, algorithm, seed)
+        self.optimizers = algorithm.optimizers()
+        self.generator = make_generator("cpu", seed, "updates")
+        capacity = getattr(algorithm.config, "replay_episodes", 0)
+        self.buffer = EpisodeBuffer(env.spec, capacity, buffer_device) if capacity else None
+        self.updates_done = 0
+        self.env_steps = 0  # so far, summed over worlds: the run's one clock
+        self.not_finite: dict[str, Tensor] = {}  # flags on a GPU
+
+    def collect(self, episodes: int | None = None, steps: int | None = None) -> EpisodeBatch:
+        """Play with exploration, and move the clock on by the real steps."""
+        episodes = episodes or (None if steps else getattr(self.algorithm.config, "episodes_per_collect", None))
+        batch = self.collector.collect(episodes, steps)
+        self.env_steps += int(batch.length.sum())
+        self.algorithm.env_steps = self.env_steps
+        return batch
+
+    def updates(self) -> Iterator[EpisodeBatch]:
+        """``config.updates_per_collect`` sampled batches; none until the buffer holds ``config.batch_size`` rows."""
+        config = self.algorithm.config
+        if len(self.buffer) >= config.batch_size:
+            for _ in range(config.updates_per_collect):
+                yield self.buffer.sample(config.batch_size, self.generator).to(self.algorithm.device)
+
+    def step(self, name: str, loss, batch: EpisodeBatch | None = None) -> dict[str, Tensor]:
+        """One step of the optimiser ``name``: on a loss tensor, or on a loss function and its batch.
+
+        With a function, a batch larger than ``config.chunk_rows`` is worked through in chunks, each weighted by its
+        share of real steps, so that the gradient is that of the whole. Only this optimiser's parameters get gradients.
+        """
+        optimizer, config = self.optimizers[name], self.algorithm.config
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        optimizer.zero_grad()
+        metrics: dict[str, Tensor] = {}
+        if batch is None:
+            value = loss
+            self._refuse_nan(name, value)
+            value.backward(inputs=parameters)
+        else:
+            value, total = 0.0, batch.mask.sum()
+            for chunk in batch.split(getattr(config, "chunk_rows", None)):
+                part, logged = loss(chunk)
+                share = chunk.mask.sum() / total
+                self._refuse_nan(name, part)
+                (part * share).backward(inputs=parameters)
+                value = value + part.detach() * share
+                metrics = {k: metrics.get(k, 0.0) + v.detach() * share for k, v in logged.items()}
+        if getattr(config, "grad_clip", None):
+            norm = torch.nn.utils.clip_grad_norm_(parameters, config.grad_clip)
+            metrics[f"{name}_grad_norm"] = norm
+        optimizer.step()
+        self.updates_done += 1
+        return {**metrics, f"{name}_loss": value.detach() if isinstance(value, Tensor) else value}
+
+    def _refuse_nan(self, name: str, loss: Tensor) -> None:
+        """Stop before a NaN or infinite loss can reach the weights; on a GPU set a flag, which the trainer reads."""
+        finite = torch.isfinite(loss.detach())
+        if loss.device.type != "cpu":
+            self.not_finite[name] = self.not_finite.get(name, False) | ~finite
+        elif not finite:
+            raise NotFinite(name, float(loss))
+
+    def raise_if_not_finite(self) -> None:
+        """Read the flags set on a GPU."""
+        for name, flag in self.not_finite.items():
+            if bool(flag):
+                raise NotFinite(name, float("nan"))
+
+
+class NotFinite(ArithmeticError):
+    """A loss was NaN or infinite. ``term`` is the optimiser's name."""
+
+    def __init__(self, term: str, value: float):
+        super().__init__(f"the loss {term!r} became {value}")
+        self.term, self.value = term, value
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Undiscounted team returns of whole episodes. ``win_rate`` is None in a world without victory."""
+
+    return_mean: float
+    return_std: float
+    win_rate: float | None
+    length_mean: float
+
+
+@torch.no_grad()
+def evaluate(env: VecEnv, algorithm: Algorithm, episodes: int = 32, seed: int = 0, explore: bool = False) -> Evaluation:
+    """Play whole episodes in an independent copy of ``env``, the same number in every world; greedy unless ``explore``.
+
+    The training worlds and every generator of the run stay untouched.
+    """
+    if episodes < 1:
+        raise ValueError(f"episodes must be at least 1, not {episodes}.")
+    cap = max(env.num_envs, 32)
+    n = max(d for d in range(1, min(episodes, cap) + 1) if episodes % d == 0)
+    copy = env.fresh(num_envs=n, seed=derive_seed(seed, "evaluate"))
+    generator = make_generator(algorithm.device, seed, "evaluate actions")
+    returns, lengths, wins = [], [], []
+    try:
+        for i in range(episodes // n):
+            observation = copy.reset(seed=derive_seed(seed, "evaluate", i))
+            carry = algorithm.initial_carry(n)
+            total, length = torch.zeros(n, device=copy.device), torch.zeros(n, device=copy.device)
+            won, running = torch.zeros(n, dtype=torch.bool, device=copy.device), torch.ones(n, dtype=torch.bool, device=copy.device)
+            knows_victory = False
+            for _ in range(env.spec.episode_limit):
+                action = algorithm.act(observation_to(observation, algorithm.device), carry, explore, generator)
+                observation, reward, terminated, truncated, info = copy.step(action.actions.to(copy.device))
+                carry = action.carry
+                total, length = total + reward * running, length + running
+                if "won" in info:
+                    knows_victory, won = True, won | (info["won"].bool() & running)
+                running = running & ~(terminated | truncated)
+            returns.append(total), lengths.append(length)
+            wins += [won.float()] if knows_victory else []
+    finally:
+        copy.close()
+    total, length = torch.cat(returns), torch.cat(lengths)
+    win_rate = float(torch.cat(wins).mean()) if wins else None
+    return Evaluation(float(total.mean()), float(total.std(correction=0)), win_rate, float(length.mean()))

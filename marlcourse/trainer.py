@@ -1,0 +1,269 @@
+"""The trainer: a loop that knows nothing of the algorithm, and the record of what it did."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .core import Algorithm, VecEnv
+from .device import derive_seed, pick_device
+from .rollout import Context, NotFinite, evaluate
+
+
+@dataclasses.dataclass
+class Run:
+    """What a fit returns: ``history`` has one row (a dict) per evaluation, the first before any training."""
+
+    history: list[dict[str, Any]]
+    env: str
+    algorithm: str
+    config: dict[str, Any]
+    seed: int
+    versions: dict[str, str]
+    device: str
+    wall_time: float = 0.0
+    interrupted: bool = False
+
+    def frame(self):
+        """The history as a pandas DataFrame."""
+        import pandas
+
+        return pandas.DataFrame(self.history)
+
+    def plot(self, y: str = "return_mean", ax=None):
+        """Draw one column of the history over environment steps."""
+        from .viz.curves import plot_runs
+
+        return plot_runs({self.algorithm: [self]}, y=y, ax=ax)
+
+    def save(self, path: str | Path) -> None:
+        """Write the record as JSON (whole or not at all)."""
+        write_atomically(Path(path), json.dumps(dataclasses.asdict(self), indent=1).encode())
+
+    @classmethod
+    def load(cls, path: str | Path) -> Run:
+        """Read a saved record."""
+        return cls(**json.loads(Path(path).read_text()))
+
+
+class Callback:
+    """Called by :meth:`Trainer.fit`; override what you need. ``trainer.run`` is the record so far."""
+
+    def on_start(self, trainer: Trainer) -> None: ...
+    def on_iterate(self, trainer: Trainer, metrics: dict[str, torch.Tensor]) -> None: ...
+    def on_evaluation(self, trainer: Trainer, row: dict[str, Any]) -> None: ...
+    def on_end(self, trainer: Trainer) -> None: ...
+
+
+class Trainer:
+    """Lets an algorithm iterate until the clock says enough; evaluates, checkpoints, can be stopped and resumed.
+
+    ==================  ==========================================================================================
+    run_dir             folder for checkpoints and ``run.json``; None keeps everything in memory
+    eval_every          environment steps between evaluations (default: a twentieth of the first ``fit``); each plays
+                        ``eval_episodes`` greedy episodes in a copy of the world, which disturbs nothing
+    checkpoint_every    environment steps between checkpoints (default: at each evaluation)
+    device              moves the algorithm there; None leaves it where it is
+    buffer_device       where the replay lives
+    ==================  ==========================================================================================
+
+    Raises ValueError when ``run_dir`` already holds a run, when algorithm and world do not fit, or when the replay
+    would not fit into memory.
+    """
+
+    def __init__(
+        self,
+        env: VecEnv,
+        algorithm: Algorithm,
+        *,
+        seed: int = 0,
+        device: str | torch.device | None = None,
+        buffer_device: str | torch.device = "cpu",
+        run_dir: str | Path | None = None,
+        checkpoint_every: int | None = None,
+        eval_every: int | None = None,
+        eval_episodes: int = 32,
+        callbacks=(),
+    ):
+        if algorithm.spec != env.spec:
+            raise ValueError(f"The algorithm was built for {algorithm.spec}, but the world is {env.spec}: build it with env.spec.")
+        if device is not None:
+            algorithm.to(pick_device(device))
+        self.run_dir = None if run_dir is None else Path(run_dir)
+        if self.run_dir is not None and (self.run_dir / "checkpoint.pt").exists():
+            raise ValueError(
+                f"{self.run_dir} already holds a run: go on with marlcourse.Trainer.resume({str(self.run_dir)!r}, env), "
+                "or choose another run_dir."
+            )
+        self._set_up(env, algorithm, seed, buffer_device, checkpoint_every, eval_every, eval_episodes, callbacks)
+
+    def _set_up(self, env, algorithm, seed, buffer_device, checkpoint_every, eval_every, eval_episodes, callbacks) -> None:
+        self.env, self.algorithm, self.seed, self.callbacks = env, algorithm, seed, tuple(callbacks)
+        self.checkpoint_every, self.eval_every, self.eval_episodes = checkpoint_every, eval_every, eval_episodes
+        self.buffer_device = pick_device(buffer_device)
+        self.context = Context(env, algorithm, seed, self.buffer_device)
+        self.next_eval = self.next_checkpoint = 0
+        self.sums: dict[str, torch.Tensor] = {}  # of metrics since the last evaluation
+        self.count = 0
+        self.last_checkpoint: int | None = None
+        self.run = Run([], env.spec.name, type(algorithm).__name__, plain(algorithm.config), seed, versions(), str(algorithm.device))
+
+    @property
+    def env_steps(self) -> int:
+        """Environment steps so far, summed over worlds."""
+        return self.context.env_steps
+
+    def fit(self, steps: int) -> Run:
+        """Train until the clock reads ``steps`` environment steps in total, and return the run.
+
+        Called again with the same number (after :meth:`resume`, say) it goes on to that number; one that is already
+        reached returns at once. The stop button (an interrupt) ends the current round, leaves a checkpoint where there
+        is a ``run_dir``, and returns the run so far; a second interrupt stops at once.
+        """
+        if self.eval_every is None:
+            self.eval_every = max(1, steps // 20)
+        began = time.perf_counter() - self.run.wall_time
+        self.run.interrupted = False
+        self._call("on_start")
+        with _StopButton() as stop, _bar(steps, self) as bar:
+            while self.env_steps < steps and not stop.pressed:
+                if self.env_steps >= self.next_eval:
+                    self._evaluate(began)
+                metrics = self._iterate()
+                self._call("on_iterate", metrics)
+                bar.update(min(self.env_steps, steps) - bar.n)
+                if self.run_dir is not None and self.env_steps >= self.next_checkpoint:
+                    self._checkpoint(began)
+            self.run.interrupted = stop.pressed
+        if not self.run.history or self.run.history[-1]["env_steps"] < self.env_steps:
+            self._evaluate(began)
+        self.run.wall_time = time.perf_counter() - began
+        if self.run_dir is not None:
+            self._checkpoint(began)
+        self._call("on_end")
+        return self.run
+
+    def _iterate(self) -> dict[str, torch.Tensor]:
+        try:
+            metrics = self.algorithm.iterate(self.context)
+            self.context.raise_if_not_finite()
+        except NotFinite as problem:
+            saved = f"the last good checkpoint is {self.run_dir} at {self.last_checkpoint:,} steps" if self.last_checkpoint is not None else (
+                "no checkpoint was taken (give the Trainer a run_dir to have one)"
+            )
+            raise FloatingPointError(
+                f"Training stopped at {self.env_steps:,} environment steps, update {self.context.updates_done:,}: {problem}; {saved}. "
+                "Try a smaller learning rate, or look for a division by zero or a log of zero in that term."
+            ) from None
+        for name, value in metrics.items():
+            self.sums[name] = self.sums.get(name, 0.0) + torch.as_tensor(value).detach()
+        self.count += bool(metrics)
+        return metrics
+
+    def _evaluate(self, began: float) -> None:
+        seed = derive_seed(self.seed, "evaluation", self.env_steps)
+        row: dict[str, Any] = {"env_steps": self.env_steps}
+        row |= dataclasses.asdict(evaluate(self.env, self.algorithm, self.eval_episodes, seed))
+        row |= {name: float(total) / self.count for name, total in self.sums.items()}
+        row["wall_time"] = time.perf_counter() - began
+        self.sums, self.count = {}, 0
+        self.next_eval = (self.env_steps // self.eval_every + 1) * self.eval_every
+        self.run.history.append(row)
+        self.run.wall_time = row["wall_time"]
+        self._call("on_evaluation", row)
+
+    def _checkpoint(self, began: float) -> None:
+        every = self.checkpoint_every or self.eval_every
+        self.next_checkpoint = (self.env_steps // every + 1) * every
+        self.run.wall_time = time.perf_counter() - began
+        self.save(self.run_dir)
+
+    def _call(self, event: str, *args: Any) -> None:
+        for callback in self.callbacks:
+            if hasattr(callback, event):
+                getattr(callback, event)(self, *args)
+
+    def save(self, path: str | Path) -> None:
+        """Write a checkpoint folder from which :meth:`resume` goes on bit for bit (on the same CPU)."""
+        from .checkpoint import save_checkpoint
+
+        save_checkpoint(self, Path(path))
+        if self.run_dir is not None and Path(path) == self.run_dir:
+            self.last_checkpoint = self.env_steps
+
+    @classmethod
+    def resume(cls, path: str | Path, env: VecEnv, algorithm: Algorithm | None = None, callbacks=()) -> Trainer:
+        """Go on from a checkpoint folder in a world made like the first one.
+
+        ``algorithm`` is needed only when it holds a part of the reader's own: build it as before, its weights are loaded.
+        Raises ValueError with the reason when the folder is no checkpoint, is damaged, or belongs to another world.
+        """
+        from .checkpoint import load_checkpoint
+
+        return load_checkpoint(cls, Path(path), env, algorithm, callbacks)
+
+
+def plain(value: Any) -> Any:
+    """A config as dicts, lists, strings and numbers, for checkpoints and records."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, type):
+        return value.__name__
+    return list(map(plain, value)) if isinstance(value, (list, tuple)) else value
+
+
+def versions() -> dict[str, str]:
+    """Of Python, PyTorch and marlcourse."""
+    from . import __version__
+
+    return {"python": platform.python_version(), "torch": str(torch.__version__), "marlcourse": __version__}
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write to a temporary file in the same folder, then rename: a reader sees the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    with open(temporary, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+class _StopButton:
+    """Turns the first interrupt into a polite request; only in the main thread, where interrupts arrive."""
+
+    def __enter__(self) -> _StopButton:
+        self.pressed, self.old = False, None
+        if threading.current_thread() is threading.main_thread():
+            self.old = signal.signal(signal.SIGINT, self._press)
+        return self
+
+    def _press(self, signum, frame) -> None:
+        if self.pressed:
+            raise KeyboardInterrupt
+        self.pressed = True
+        print("Stopping after this round (interrupt again to stop at once).", file=sys.stderr)
+
+    def __exit__(self, *exc) -> None:
+        if self.old is not None:
+            signal.signal(signal.SIGINT, self.old)
+
+
+def _bar(steps: int, trainer: Trainer):
+    """A progress bar that appears when a fit lasts longer than a second; none at ci scale or with MARLCOURSE_PROGRESS=0."""
+    from tqdm.auto import tqdm
+
+    quiet = os.environ.get("MARLCOURSE_PROGRESS") == "0" or os.environ.get("MARLCOURSE_SCALE") == "ci"
+    name = f"{trainer.run.algorithm} on {trainer.run.env}"
+    return tqdm(total=steps, initial=min(trainer.env_steps, steps), desc=name, unit="step", delay=1, mininterval=0.5, disable=quiet, leave=False)
