@@ -1,0 +1,1 @@
+"""Pictures: colours, curves, live plots, animations, explorers. Matplotlib and ipywidgets load at first use."""
