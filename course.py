@@ -238,7 +238,7 @@ def run_step(title, command, required=True):
 
 def follow(arrived, lines, started):
     """Show the newest line of a step, every second on a terminal and every ten seconds in a log."""
-    live, shown = sys.stdout.isatty(), time.time()
+    live, shown, newest = sys.stdout.isatty(), time.time(), ""
     width = shutil.get_terminal_size().columns - 1 if live else 119
     while True:
         try:
@@ -246,12 +246,13 @@ def follow(arrived, lines, started):
             if line is None:
                 break
             lines.append(line)
+            if "ninstall" not in line:  # pip speaks of uninstalling, then works for a minute on something else
+                newest = re.sub(r" \(from .*", "", line.strip())  # without the lock's long path
         except queue.Empty:
             pass
         now = time.time()
         if now - shown >= (1 if live else 10):
             shown = now
-            newest = re.sub(r" \(from .*", "", lines[-1].strip()) if lines else ""  # pip adds the lock's long path
             text = "    {:4.0f} s  {}".format(now - started, newest)[:width]
             print(("\r" + text.ljust(width)) if live else text, end="" if live else "\n", flush=True)
     if live:

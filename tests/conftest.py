@@ -43,13 +43,6 @@ def cuda_is_available():
     return torch.cuda.is_available()
 
 
-@pytest.fixture(autouse=True, scope="session")
-def one_torch_thread():
-    import torch
-
-    torch.set_num_threads(1)
-
-
 class ExpectedSkip(NamedTuple):
     test: str
     reason: str

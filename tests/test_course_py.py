@@ -127,7 +127,8 @@ def test_an_answering_server_is_seen(course):
         ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device", "disk is full"),
         (
             "WARNING: Retrying after connection broken by 'NewConnectionError(...): Failed to establish a new "
-            "connection: [Errno -3] Temporary failure in name resolution'\nERROR: No matching distribution found for anyio==4.16.0",
+            "connection: [Errno -3] Temporary failure in name resolution'\n"
+            "ERROR: No matching distribution found for anyio==4.16.0",
             "Check the network",
         ),
         ("SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED]", "PIP_CERT"),
@@ -252,8 +253,10 @@ def test_a_set_up_that_fails_leaves_no_stamp(course, monkeypatch):
 def test_a_second_set_up_waits_for_the_first(course):
     with course.only_one():
         script = (
-            "import importlib.util as u, sys; s = u.spec_from_file_location('c', sys.argv[1]); c = u.module_from_spec(s);"
-            "s.loader.exec_module(c); c.ROOT = sys.argv[2]\nwith c.only_one(): print('mine', flush=True)"
+            "import importlib.util as u, sys\n"
+            "s = u.spec_from_file_location('c', sys.argv[1]); c = u.module_from_spec(s)\n"
+            "s.loader.exec_module(c); c.ROOT = sys.argv[2]\n"
+            "with c.only_one(): print('mine', flush=True)"
         )
         command = [sys.executable, "-c", script, str(ROOT / "course.py"), course.ROOT]
         second = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

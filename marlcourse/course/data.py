@@ -23,7 +23,9 @@ REQUIRED = ("command", "seeds", "date", "machine", "versions")  # what every sid
 def dataset_folders() -> list[Path]:
     """Where to look, in order: $MARLCOURSE_DATASETS, the repository's datasets/, the installed package's copy."""
     package = Path(__file__).resolve().parents[1]
-    folders = [package.parent / "datasets", package / "_datasets"]
+    folders = [package / "_datasets"]
+    if (package.parent / "pyproject.toml").exists():  # a checkout; beside an installed copy lies another `datasets`
+        folders.insert(0, package.parent / "datasets")
     if chosen := os.environ.get("MARLCOURSE_DATASETS"):
         folders.insert(0, Path(chosen).expanduser())
     return [folder for folder in folders if folder.is_dir()]
