@@ -40,18 +40,24 @@ class Ensemble:
     def __len__(self) -> int:
         return len(self.seeds)
 
-    def call(self, method: str, *args: Any, shared: bool = True) -> Any:
-        """Call a method of every member. ``args`` are the same for all (``shared``) or carry a leading axis M."""
-        flat, rebuild = _flatten(args)
+    def call(self, method: str, *args: Any, per_member: dict[str, Tensor] | None = None) -> Any:
+        """Call a method of every member with the same arguments (tensors and EpisodeBatches).
 
-        def one(params, buffers, tensors):
+        ``per_member`` replaces fields of the batch by tensors with a leading axis M: ``{"mask": weights [M,R,T]}`` lets each
+        member weigh the same rows in its own way.
+        """
+        flat, rebuild = _flatten(args)
+        own = per_member or {}
+
+        def one(params, buffers, own):
+            tensors = [{**t, **{k: v for k, v in own.items() if k in t}} for t in flat]
             return torch.func.functional_call(self.base, (params, buffers), (method, *rebuild(tensors)))
 
-        return torch.vmap(one, in_dims=(0, 0, None if shared else 0))(self.params, self.buffers, flat)
+        return torch.vmap(one)(self.params, self.buffers, own)
 
-    def step(self, name: str, method: str, *args: Any, shared: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
+    def step(self, name: str, method: str, *args: Any, per_member=None) -> tuple[Tensor, dict[str, Tensor]]:
         """One optimiser step of every member on its own loss; returns the losses [M] and metrics {name: [M]}."""
-        losses, metrics = self.call(method, *args, shared=shared)
+        losses, metrics = self.call(method, *args, per_member=per_member)
         parameters = [self.params[n] for n in self.names[name]]
         self.optimizers[name].zero_grad()
         losses.sum().backward(inputs=parameters)  # members share no parameter: the sum's gradient is each one's own

@@ -144,7 +144,7 @@ class COMA(Algorithm):
             real = torch.cat([batch.mask, torch.zeros_like(batch.mask[:, :1])], 1).unsqueeze(-1) > 0
             padded = torch.cat([batch.actions, batch.actions[:, -1:]], 1)
             actions = torch.where(real, padded, self.policies(batch).argmax(-1))  # nobody acted on the final observation
-            value = self.q_values(self.target_critic, batch, actions).gather(-1, actions.unsqueeze(-1)).squeeze(-1)[:, 1:]
+            value = self.q_values(self.target_critic, batch, actions).gather(-1, actions.unsqueeze(-1))[:, 1:].squeeze(-1)
             y = [td_lambda(batch.reward, batch.terminated, v, batch.mask, c.gamma, c.lam) for v in value.unbind(-1)]
             y = torch.stack(y, -1)  # [B,T,N]
         q = self.q_values(self.critic, batch, batch.actions).gather(-1, batch.actions.unsqueeze(-1)).squeeze(-1)

@@ -37,17 +37,19 @@ class PassCritic(nn.Module):
 class PassCounterfactualCritic(nn.Module):
     """The same 2 - 32 - 1 network asked COMA's question: Q of each own action, the other car's as played.
 
-    actions [B,T,N] -> [B,T,N,2]; the other arguments of a counterfactual critic carry nothing here and are ignored.
+    actions [B,T,N] -> [B,T,N,2]; the other arguments of a counterfactual critic carry nothing here and are ignored. The
+    network sees each of the 2^N joint actions once, and the answers are looked up.
     """
 
     def __init__(self, n_agents: int = 2, hidden: int = 32):
         super().__init__()
         self.joint = PassCritic(n_agents, hidden)
+        place = 2 ** torch.arange(n_agents)
+        self.register_buffer("place", place)  # joint action number = sum of place_i * action_i
+        passes = (torch.arange(2**n_agents).unsqueeze(-1) // place % 2).float()
+        self.register_buffer("every", torch.stack([1 - passes, passes], -1))  # [2^N,N,2]
 
     def forward(self, state: Tensor, obs: Tensor, actions: Tensor, last_action: Tensor) -> Tensor:
-        n = actions.shape[-1]
-        own = torch.eye(n, device=actions.device, dtype=torch.bool)  # [agent asked, agent whose action is replaced]
-        played = actions.unsqueeze(-2).expand(*actions.shape, n)
-        asked = [torch.where(own, a, played) for a in (0, 1)]  # [...,N,N] each
-        u = torch.stack([torch.stack([1.0 - x, x], -1) for x in (y.to(obs.dtype) for y in asked)], -3)  # [...,N,2,N,2]
-        return self.joint(state, u)
+        table = self.joint(state, self.every)  # [2^N]
+        others = (actions * self.place).sum(-1, keepdim=True) - actions * self.place  # [B,T,N]
+        return torch.stack([table[others], table[others + self.place]], -1)
