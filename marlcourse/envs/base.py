@@ -14,6 +14,43 @@ from ..core import Discrete, EnvSpec, Observation, Step, where
 from ..device import pick_device
 
 
+def check_actions(spec: EnvSpec, actions: Tensor, running: Tensor, avail: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """A joint action fit to be played in every world, and on a GPU a flag [] bool: was something unavailable replaced?
+
+    Raises ValueError for a wrong shape or type and, on the CPU, for an unavailable action in a running world. Where
+    nothing can be raised (a GPU is not waited for; a finished world ignores its actions) a number outside 0..A-1 becomes
+    the nearest one inside, so that no table is read beyond its end.
+    """
+    discrete, b = isinstance(spec.actions, Discrete), len(running)
+    want = (b, spec.n_agents) if discrete else (b, spec.n_agents, spec.actions.dim)
+    if not isinstance(actions, Tensor) or tuple(actions.shape) != want:
+        got = f"shape {list(actions.shape)}" if isinstance(actions, Tensor) else f"a {type(actions).__name__}"
+        raise ValueError(f"{spec.name} expects actions as a tensor of shape {list(want)}, got {got}.")
+    actions = actions.to(running.device)
+    if discrete:
+        if actions.is_floating_point() or actions.is_complex() or actions.dtype == torch.bool:
+            raise ValueError(f"{spec.name} expects whole-number actions (dtype long), got {actions.dtype}.")
+        asked = actions
+        actions = asked.long().clamp(0, spec.actions.n - 1)
+        bad = asked != actions
+        if avail is not None:
+            bad = bad | ~avail.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
+        problem = "is not available: choose only where Observation.avail is True"
+    else:
+        asked = actions
+        finite = torch.isfinite(asked)
+        actions = torch.where(finite, asked, torch.zeros_like(asked)).float()
+        bad = ~finite.all(-1)
+        problem = "is not finite: look for a division by zero or a diverged network"
+    bad = bad & running.unsqueeze(-1)
+    if running.device.type != "cpu":
+        return actions, bad.any()
+    if bad.any():
+        world, agent = bad.nonzero()[0].tolist()
+        raise ValueError(f"Agent {agent} in world {world} of {spec.name} played {asked[world, agent].tolist()}, which {problem}.")
+    return actions, None
+
+
 class World:
     """Base of the library's own worlds; it satisfies :class:`marlcourse.core.VecEnv`.
 
@@ -69,43 +106,24 @@ class World:
         """Play one joint action per world; finished worlds stand still with reward 0."""
         if self.state is None:
             raise RuntimeError("Call reset() before step().")
-        self._check(actions)
+        actions = self._checked(actions)
         new, reward, terminated, info = self._advance(self.state, actions, self._draw_step())
         self.state = _choose(self.running, new, self.state)
         self.clock = self.clock + self.running
         terminated = terminated & self.running
         truncated = (self.clock >= self.spec.episode_limit) & self.running & ~terminated
         reward = torch.where(self.running, reward, 0.0)
+        info = {k: torch.where(self.running, v, torch.zeros_like(v)) for k, v in info.items()}
         self.running = self.running & ~(terminated | truncated)
         return Step(self._observe(self.state), reward, terminated, truncated, info)
 
-    def _check(self, actions: Tensor) -> None:
-        """Refuse a joint action of wrong shape or type; an unavailable one at once on the CPU, by a flag on a GPU."""
-        want = (self.num_envs, self.spec.n_agents)
-        if not isinstance(self.spec.actions, Discrete):
-            want += (self.spec.actions.dim,)
-        if not isinstance(actions, Tensor) or tuple(actions.shape) != want:
-            got = f"shape {list(actions.shape)}" if isinstance(actions, Tensor) else f"a {type(actions).__name__}"
-            raise ValueError(f"{self.spec.name} expects actions as a tensor of shape {list(want)}, got {got}.")
-        if isinstance(self.spec.actions, Discrete):
-            if actions.is_floating_point() or actions.dtype == torch.bool:
-                raise ValueError(f"{self.spec.name} expects whole-number actions (dtype long), got {actions.dtype}.")
-            n = self.spec.actions.n
-            bad = (actions < 0) | (actions >= n)
-            avail = self._observe(self.state).avail if self._masks_actions else None
-            if avail is not None:
-                bad = bad | ~avail.gather(-1, actions.clamp(0, n - 1).unsqueeze(-1)).squeeze(-1)
-            bad = bad & self.running.unsqueeze(-1)
-        else:
-            bad = ~torch.isfinite(actions).all(-1)
-        if actions.device.type != "cpu":
-            self.illegal = self.illegal | bad.any()
-        elif bad.any():
-            world, agent = bad.nonzero()[0].tolist()
-            raise ValueError(
-                f"Agent {agent} in world {world} of {self.spec.name} played {actions[world, agent].tolist()}, which is not "
-                "available: choose only where Observation.avail is True."
-            )
+    def _checked(self, actions: Tensor) -> Tensor:
+        """The joint action, refused at once on the CPU, marked by a flag on a GPU, where it cannot be played."""
+        avail = self._observe(self.state).avail if self._masks_actions else None
+        actions, bad = check_actions(self.spec, actions, self.running, avail)
+        if bad is not None:
+            self.illegal = self.illegal | bad
+        return actions
 
     _masks_actions = False  # True in a world whose ``avail`` is not all True
 

@@ -1,0 +1,1 @@
+"""Worlds of other packages. Each module loads its package only when a world is made."""
