@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import ast
 import hashlib
+import importlib
 import json
 import os
 import re
@@ -64,19 +65,26 @@ def check(id: str, src: str, points: int = 1) -> dict:
 
 def card(one: Exercise, text: str) -> dict:
     """The card above an exercise: ratings, minutes, the task, and hints that unfold one inside the other."""
-    head = (
+    foot = "Stuck for longer than that? Run on: the cell after the check goes on with the course's own answer."
+    parts = [_ratings(one), textwrap.dedent(text).strip(), _hints(one), foot]
+    return md("\n\n".join(part for part in parts if part), ["card"])
+
+
+def _ratings(one: Exercise) -> str:
+    return (
         f"### Exercise {one.id} - {one.title}\n\n"
         f"> Difficulty {one.difficulty}/5 · Importance {one.importance}/5 · about {one.minutes} minutes · "
-        "ratings compare the exercises of this course with one another\n"
+        "ratings compare the exercises of this course with one another"
     )
-    foot = "Stuck for longer than that? Run on: the cell after the check goes on with the course's own answer."
+
+
+def _hints(one: Exercise) -> str:
+    """The hints, each folded inside the one before it."""
     folded = ""
     for number, hint in reversed(list(enumerate(one.hints, start=1))):
         inner = f"\n\n{folded}" if folded else ""
         folded = f"<details><summary>Hint {number}</summary>\n\n{hint}{inner}\n\n</details>"
-    return md(
-        "\n\n".join(part for part in (head.strip(), textwrap.dedent(text).strip(), folded, foot) if part), ["card"]
-    )
+    return folded
 
 
 def block(one: Exercise, text: str, src: str, answer: str, module: str = "ex") -> list[dict]:
@@ -423,6 +431,8 @@ def _lint_cell(cell, kind) -> list[str]:
         found.append("a skipped cell says why in a line `# skipped because ...`.")
     if "clear_output" in source and not _ignored(cell):
         found.append("clear_output in a compared cell: update a display handle, or tag it nbval-ignore-output.")
+    if lines and lines[-1].rstrip().endswith(";") and not _ignored(cell):
+        found.append("nbval does not honour a last `;`: assign the value, or tag the cell nbval-ignore-output.")
     if ".verdict(" in source and "ClaimCard(" in source:
         found.append("a claim is declared before its run: ClaimCard and verdict in different cells.")
     for output in cell["outputs"]:
@@ -477,6 +487,41 @@ def _lint_output(output, marks) -> list[str]:
         text = re.sub(r"base64,[A-Za-z0-9+/=\\\s]+", "", text)
         if match := _PATH.search(text):
             found.append(f"an output shows a path of the author's computer: {match.group(0)[:60]}")
+    return found
+
+
+def registry_problems(path: str | os.PathLike) -> list[str]:
+    """Where a notebook and the check module of its chapter disagree: exercises, cards, points, quiz."""
+    from .exercises import REGISTRY
+    from .quiz import QUESTIONS, QUIZZES
+
+    path = Path(path)
+    module = f"{__package__}.checks.ch{path.stem[:2]}"
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+    cells, found = read(path)["cells"], []
+    here = {id: number for number, id, _, _ in checks_in({"cells": cells})}
+    chapter = path.stem[:2].lstrip("0") or "0"
+    missing = [id for id in REGISTRY if id.split(".")[0] == chapter and id not in here]
+    found += [f"exercise {id} of the check module has no check cell." for id in missing]
+    for id, number in here.items():
+        one = REGISTRY.get(id)
+        if one is None:
+            found.append(f"cell {number}: exercise {id} is not registered in the check module.")
+            continue
+        above = cells[number - 2]["source"]
+        if _ratings(one) not in above or _hints(one) not in above:
+            found.append(f"cell {number - 2}: the card is not that of exercise {id}; make it with authoring.card.")
+        if cells[number]["metadata"]["nbgrader"]["points"] != one.points:
+            found.append(f"cell {number}: the points differ from the {one.points} of exercise {id}.")
+    for number, cell in enumerate(cells):
+        id = cell["metadata"].get("marlcourse", {}).get("quiz")
+        source = QUIZZES.get(id) or QUESTIONS.get(id)
+        if id and (source is None or source.markdown() != cell["source"]):
+            found.append(f"cell {number}: the quiz is not the one of the check module; make it with authoring.quiz.")
     return found
 
 
@@ -689,7 +734,7 @@ def problems(root: Path, chosen: Sequence[str] = ()) -> list[str]:
     """Every lint finding, with the notebook it concerns."""
     found = []
     for path in sources(root, chosen):
-        found += [f"solutions/{path.name}: {text}" for text in lint(path, "solutions")]
+        found += [f"solutions/{path.name}: {text}" for text in lint(path, "solutions") or registry_problems(path)]
         chapter = root / "chapters" / path.name
         if chapter.exists():
             found += [f"chapters/{path.name}: {text}" for text in lint(chapter, "chapters")]
@@ -851,7 +896,7 @@ def _template(number: str, name: str) -> list[dict]:
             """,
             ["nbval-ignore-output"],
         ),
-        code('claim.verdict(error < 1e-5, expected="confirmed");'),
+        code('claim.verdict(error < 1e-5, expected="confirmed")'),
         md("<details><summary>What happened, and why</summary>\n\nThe answer.\n\n</details>"),
         md("## What breaks it\n\nAn ablation. A slider calls a tested plot function, also called once statically."),
         quiz(Quiz(str(n), [Question(f"{n}.q1", "Which axis of `q [B, T, N]` holds the agents?", options, "b")])),

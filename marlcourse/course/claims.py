@@ -49,8 +49,8 @@ class ClaimCard:
             if not str(getattr(self, name)).strip():
                 raise ValueError(f"Claim {self.id or '?'}: {name} is empty; a claim declares it before the run.")
 
-    def verdict(self, result: bool | str, *, expected: str) -> str:
-        """Print the one fixed verdict line and hold it against `expected`; returns the verdict.
+    def verdict(self, result: bool | str, *, expected: str) -> None:
+        """Print the one fixed verdict line and hold it against `expected`.
 
         result: True (confirmed), False (refuted), or one of "confirmed", "no difference", "refuted".
         Raises ClaimChanged in strict mode (MARLCOURSE_STRICT=1) when the two differ, ValueError for any other word.
@@ -65,7 +65,6 @@ class ClaimCard:
                     "find the cause, or change the text and `expected`."
                 )
             print(f"The course's own runs say: {expected}. What did you change, and can chance explain it?")
-        return got
 
     def __repr__(self) -> str:
         width = max(len(label) for _, label in _ROWS)

@@ -255,7 +255,7 @@ class Exercise:
         except NotImplementedError:
             raise ExerciseIncomplete("not implemented yet", kind="missing", exercise_id=self.id) from None
         except Exception as error:
-            message, hint = _explain(error, answer)
+            message, hint = _explain(error, answer, self.function)
             raise ExerciseIncomplete(message, hint, kind="crash", exercise_id=self.id) from error
 
     def same(self, answer, draws: int = 20) -> None:
@@ -337,18 +337,21 @@ def mine_or_reference(id: str, mine, check: Exercise):
     return mine
 
 
-def _explain(error: Exception, answer) -> tuple[str, str]:
+def _explain(error: Exception, answer, check: Callable) -> tuple[str, str]:
     """One line for an exception that left the answer, with the reader's own line; and a hint."""
     name = getattr(answer, "__name__", type(answer).__name__)
     said = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}".rstrip(": ")
     own = _files(answer)
-    frames = traceback.extract_tb(error.__traceback__)
-    mine = [f for f in frames if f.filename in own]
+    frames = traceback.walk_tb(error.__traceback__)
+    mine = [
+        (f.f_code.co_filename, n) for f, n in frames if f.f_code.co_filename in own and f.f_code is not check.__code__
+    ]
     if not mine:
         hint = "compare its arguments and its value with the card"
         return f"{name} could not be used as the check uses it: {said}", hint
-    line = linecache.getline(mine[-1].filename, mine[-1].lineno).strip()
-    return f"{said}, in line {mine[-1].lineno} of your cell: {line}", "print the shapes and types just above that line"
+    file, number = mine[-1]
+    line = linecache.getline(file, number).strip()
+    return f"{said}, in line {number} of your cell: {line}", "print the shapes and types just above that line"
 
 
 def _files(answer) -> set[str]:
@@ -391,7 +394,7 @@ def mutate(function, old: str, new: str):
     source = source.replace(old, new)
     file = f"<mutant of {function.__name__}: {new}>"
     linecache.cache[file] = (len(source), None, source.splitlines(True), file)
-    namespace = dict(vars(sys.modules[function.__module__]))
+    namespace = dict(getattr(function, "__globals__", None) or vars(sys.modules[function.__module__]))
     exec(compile(source, file, "exec"), namespace)
     return namespace[function.__name__]
 

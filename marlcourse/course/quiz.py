@@ -9,6 +9,7 @@ from dataclasses import dataclass
 __all__ = ["Question", "Quiz", "quiz"]
 
 QUESTIONS: dict[str, Question] = {}
+QUIZZES: dict[str, Quiz] = {}
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,9 @@ class Quiz:
 
     id: str
     questions: Sequence[Question]
+
+    def __post_init__(self):
+        QUIZZES[self.id] = self
 
     def markdown(self) -> str:
         intro = "Decide before you unfold. Each option is explained, the wrong ones too."
