@@ -18,8 +18,8 @@ def check_actions(spec: EnvSpec, actions: Tensor, running: Tensor, avail: Tensor
     """A joint action fit to be played in every world, and on a GPU a flag [] bool: was something unavailable replaced?
 
     Raises ValueError for a wrong shape or type and, on the CPU, for an unavailable action in a running world. Where
-    nothing can be raised (a GPU is not waited for; a finished world ignores its actions) a number outside 0..A-1 becomes
-    the nearest one inside, so that no table is read beyond its end.
+    nothing can be raised (a GPU is not waited for; a finished world ignores its actions) a number outside 0..A-1
+    becomes the nearest one inside, so that no table is read beyond its end.
     """
     discrete, b = isinstance(spec.actions, Discrete), len(running)
     want = (b, spec.n_agents) if discrete else (b, spec.n_agents, spec.actions.dim)
@@ -47,7 +47,9 @@ def check_actions(spec: EnvSpec, actions: Tensor, running: Tensor, avail: Tensor
         return actions, bad.any()
     if bad.any():
         world, agent = bad.nonzero()[0].tolist()
-        raise ValueError(f"Agent {agent} in world {world} of {spec.name} played {asked[world, agent].tolist()}, which {problem}.")
+        raise ValueError(
+            f"Agent {agent} in world {world} of {spec.name} played {asked[world, agent].tolist()}, which {problem}."
+        )
     return actions, None
 
 
@@ -128,10 +130,12 @@ class World:
     _masks_actions = False  # True in a world whose ``avail`` is not all True
 
     def raise_if_illegal(self) -> None:
-        """Read the flag that unavailable actions set on a GPU (one synchronisation; ``collect`` calls it at its end)."""
+        """Read the flag that unavailable actions set on a GPU (it waits for the GPU; ``collect`` calls it at its end)."""
         if bool(self.illegal):
             self.illegal = torch.zeros_like(self.illegal)
-            raise ValueError(f"An unavailable action was played in {self.spec.name}: choose only where Observation.avail is True.")
+            raise ValueError(
+                f"An unavailable action was played in {self.spec.name}: choose only where Observation.avail is True."
+            )
 
     def fresh(self, num_envs: int | None = None, seed: int = 0) -> World:
         """An independent copy with the same options."""

@@ -50,7 +50,11 @@ def draw_table(table: np.ndarray, chosen: tuple[int, int] | None, title: str, ce
         write(pen, (left + (j + 0.5) * cell, top - 14), str(j), 16, ORANGE)
     if chosen is not None:
         i, j = chosen
-        pen.rectangle([left + j * cell + 2, top + i * cell + 2, left + (j + 1) * cell - 2, top + (i + 1) * cell - 2], outline=INK, width=5)
+        pen.rectangle(
+            [left + j * cell + 2, top + i * cell + 2, left + (j + 1) * cell - 2, top + (i + 1) * cell - 2],
+            outline=INK,
+            width=5,
+        )
     return np.asarray(image)
 
 

@@ -16,8 +16,8 @@ WAIT, PASS = 0, 1
 
 
 class Junction(World):
-    """Actions: 0 wait, 1 pass. Each car sees only its own number (0 or 1), as in the authors' release; there is no state
-    to see, so the state is a constant 0. (With ``state_dim`` 1 and value 0 it carries no information.)"""
+    """Actions: 0 wait, 1 pass. Each car sees only its own number (0 or 1), as in the authors' release; there is no
+    state to see, so the state is a constant 0. (With ``state_dim`` 1 and value 0 it carries no information.)"""
 
     def __init__(self, num_envs: int = 1, device="auto", seed: int = 0):
         self.spec = EnvSpec("junction", 2, 1, 1, 1, Discrete(2))

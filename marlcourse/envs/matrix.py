@@ -26,7 +26,10 @@ GAMES: dict[str, tuple[list, str]] = {
     "asymmetric": ([[4, 0], [3, 2]], "marlcourse: VDN and QMIX play 3 on uniform data"),
     "two-step-2b": ([[0, 1], [1, 8]], "state 2B of the two-step game (Rashid et al. 2018)"),
     **{
-        f"penalty-{k}": ([[-k, 0, 10], [0, 2, 0], [10, 0, -k]], "uoe-agents/matrix-games; others exchange the corners' order")
+        f"penalty-{k}": (
+            [[-k, 0, 10], [0, 2, 0], [10, 0, -k]],
+            "uoe-agents/matrix-games; others exchange the corners' order",
+        )
         for k in (0, 10, 25, 50, 75, 100)
     },
 }
@@ -44,9 +47,15 @@ def payoff_table(table) -> Tensor:
     except (TypeError, ValueError):
         raise ValueError(f"This is not a payoff table: {form}.") from None
     if payoff.dim() < 2 or payoff.numel() == 0 or min(payoff.shape) < 2:
-        raise ValueError(f"A payoff table needs an axis per agent and at least two actions on each, got shape {list(payoff.shape)}: {form}.")
+        raise ValueError(
+            f"A payoff table needs an axis per agent and at least two actions on each, got shape {list(payoff.shape)}: "
+            f"{form}."
+        )
     if len(set(payoff.shape)) > 1:
-        raise ValueError(f"All agents need the same number of actions, got a table of shape {list(payoff.shape)}: pad it with bad rows or columns.")
+        raise ValueError(
+            f"All agents need the same number of actions, got a table of shape {list(payoff.shape)}: "
+            "pad it with bad rows or columns."
+        )
     if not torch.isfinite(payoff).all():
         raise ValueError("A payoff table must hold finite numbers: replace NaN and infinity.")
     return payoff
@@ -61,7 +70,10 @@ class MatrixGame(World):
     def __init__(self, game="qtran", num_envs: int = 1, device="auto", seed: int = 0):
         if isinstance(game, str):
             if game not in GAMES:
-                raise ValueError(f"Unknown matrix game {game!r}: {suggest(game, GAMES)} Or give a table, such as [[8, -12], [-12, 0]].")
+                raise ValueError(
+                    f"Unknown matrix game {game!r}: {suggest(game, GAMES)} "
+                    "Or give a table, such as [[8, -12], [-12, 0]]."
+                )
             table, title = GAMES[game][0], f"matrix/{game}"
         else:
             table, title = game, "matrix/yours"
@@ -92,15 +104,19 @@ class MatrixGame(World):
         """The table, with the joint action played in a frame (games of two agents; others show their best entries)."""
         played = None if self.state is None else self.state["played"][index].tolist()
         table = self.payoff if self.payoff.dim() == 2 else self.payoff.flatten(1)
-        chosen = None if played is None or played[0] < 0 else (played[0], int(np.ravel_multi_index(played[1:], self.payoff.shape[1:])))
+        chosen = (
+            None
+            if played is None or played[0] < 0
+            else (played[0], int(np.ravel_multi_index(played[1:], self.payoff.shape[1:])))
+        )
         return draw_table(table.cpu().numpy(), chosen, self.spec.name)
 
 
 class TwoStep(World):
     """The two-step game (Rashid et al. 2018, section 5): agent 1 chooses the table that both then play.
 
-    First step: state 1, reward 0; agent 1's action 0 leads to 2A (always 7), action 1 to 2B ([[0, 1], [1, 8]]); agent 2's
-    action does not matter. State: one-hot of (1, 2A, 2B), which every agent observes.
+    First step: state 1, reward 0; agent 1's action 0 leads to 2A (always 7), action 1 to 2B ([[0, 1], [1, 8]]);
+    agent 2's action does not matter. State: one-hot of (1, 2A, 2B), which every agent observes.
     """
 
     def __init__(self, num_envs: int = 1, device="auto", seed: int = 0):
@@ -118,7 +134,12 @@ class TwoStep(World):
         node = state["node"]
         reward = self.payoff[node, actions[:, 0], actions[:, 1]]
         ended = node > 0
-        return {"node": torch.where(ended, node, 1 + actions[:, 0]), "played": actions}, reward, ended, {"won": reward >= 8}
+        return (
+            {"node": torch.where(ended, node, 1 + actions[:, 0]), "played": actions},
+            reward,
+            ended,
+            {"won": reward >= 8},
+        )
 
     def _observe(self, state):
         one_hot = torch.nn.functional.one_hot(state["node"], 3).float()
@@ -132,4 +153,6 @@ class TwoStep(World):
         node = int(self.state["node"][index])
         over = not bool(self.running[index])
         title = ["1: agent 1 picks 2A or 2B", "2A", "2B"][node]
-        return draw_table(self.payoff[node].cpu().numpy(), tuple(self.state["played"][index].tolist()) if over else None, title)
+        return draw_table(
+            self.payoff[node].cpu().numpy(), tuple(self.state["played"][index].tolist()) if over else None, title
+        )

@@ -14,7 +14,7 @@ from .drawing import draw_surface
 
 
 class ProductGame(World):
-    """``clip``: actions outside [-2, 2] are moved to the border before they are multiplied (False: taken as they are)."""
+    """``clip``: actions outside [-2, 2] are moved to the border first (False: taken as they are)."""
 
     def __init__(self, num_envs: int = 1, device="auto", seed: int = 0, clip: bool = True):
         self.spec = EnvSpec("product-game", 2, 1, 1, 1, Box(1, -2.0, 2.0))

@@ -93,7 +93,7 @@ def np_random(seed: int | None = None) -> tuple[np.random.RandomState, int]:
     seed = int.from_bytes(os.urandom(8), "little") if seed is None else int(seed) % 2**64
     hashed = hash_seed(seed)
     words = [hashed] if hashed < 2**32 else [hashed % 2**32, hashed // 2**32]
-    return np.random.RandomState(words), seed  # noqa: NPY002  the old generator on purpose
+    return np.random.RandomState(words), seed  # the old generator on purpose
 
 
 class EnvSpec:
@@ -116,17 +116,23 @@ class EnvRegistry:
         self.env_specs[id] = EnvSpec(id, **kwargs)
 
 
+registry = EnvRegistry()
+
+
+def register(id: str, **kwargs) -> None:
+    registry.register(id, **kwargs)
+
+
 def _modules() -> dict[str, types.ModuleType]:
-    """gym, gym.spaces, gym.spaces.space, gym.utils, gym.utils.seeding, gym.envs and gym.envs.registration, newly made."""
-    registry = EnvRegistry()
+    """The modules by name, newly made."""
     contents = {
         "gym": {"Env": Env, "Wrapper": Wrapper, "__version__": "0.20.0"},
         "gym.spaces": {"Space": Space, "Discrete": Discrete, "Box": Box},
         "gym.spaces.space": {"Space": Space},
         "gym.utils": {},
         "gym.utils.seeding": {"np_random": np_random, "hash_seed": hash_seed},
-        "gym.envs": {"registry": registry, "register": registry.register},
-        "gym.envs.registration": {"registry": registry, "register": registry.register},
+        "gym.envs": {"registry": registry, "register": register},
+        "gym.envs.registration": {"registry": registry, "register": register},
     }
     modules = {name: types.ModuleType(name, "Stand-in of marlcourse for old gym.") for name in contents}
     for name, names in contents.items():
@@ -142,7 +148,7 @@ STANDIN = _modules()
 
 
 def real_gym_is_suitable() -> bool:
-    """True where a gym is installed that ma-gym 0.0.14 can be imported with (0.19 to 0.21; later ones fail, measured)."""
+    """True where a gym is installed that ma-gym 0.0.14 can be imported with: 0.19 to 0.21."""
     if importlib.util.find_spec("gym") is None:
         return False
     try:

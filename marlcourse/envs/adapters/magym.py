@@ -1,4 +1,4 @@
-"""The games of ma-gym 0.0.14 (Koul 2019) as ``ma-gym/<id>``: Lumberjacks, TrafficJunction, Switch, Checkers, PredatorPrey, Combat.
+"""The games of ma-gym 0.0.14 (Koul 2019) as ``ma-gym/<id>``: Lumberjacks, TrafficJunction, Switch, Checkers and others.
 
 What the adapter decides, where ma-gym leaves it open (as EPyMARL's wrapper does):
 
@@ -10,7 +10,7 @@ What ma-gym's own code does that a reader should know:
 
 * Every episode depends on its seed alone: the game object is put back to one snapshot before each reset, because ma-gym
   carries things over (Lumberjacks' first reset is not shuffled; TrafficJunction keeps routes of the last episode).
-* TrafficJunction draws from Python's global ``random``. Here each world has a ``random.Random`` of its own in that place.
+* TrafficJunction draws from Python's global ``random``. Here each world has a ``random.Random`` of its own.
 * Lumberjacks: the last row and column cannot be entered, so practically every episode lasts until the time limit.
 """
 
@@ -23,6 +23,7 @@ import importlib
 import importlib.util
 import logging
 import random
+import sys
 import warnings
 
 import numpy as np
@@ -38,12 +39,14 @@ PLAIN = (bool, int, float, str, type(None), list, tuple, dict, np.ndarray)
 def _registry() -> dict[str, tuple[str, dict]]:
     """{id: (module:class, arguments)} of ma-gym's own games. Raises ModuleNotFoundError with the fix."""
     if importlib.util.find_spec("ma_gym") is None:
-        raise ModuleNotFoundError("The package ma-gym is not installed: run `marlcourse install ma-gym`.", name="ma_gym")
+        raise ModuleNotFoundError(
+            "The package ma-gym is not installed: run `marlcourse install ma-gym`.", name="ma_gym"
+        )
     with old_gym(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its docstrings hold invalid escapes
         ma_gym = importlib.import_module("ma_gym")
-    registry = ma_gym.register.__globals__["registry"] if "registry" in ma_gym.register.__globals__ else ma_gym.register.__self__
-    own = (spec for spec in registry.all() if str(spec.entry_point).startswith("ma_gym.envs.") and "openai" not in spec.entry_point)
+    registry = ma_gym.register.__globals__["registry"]  # of whichever gym ma-gym was imported with
+    own = (s for s in registry.all() if s.entry_point.startswith("ma_gym.envs.") and "openai" not in s.entry_point)
     return {spec.id: (spec.entry_point, dict(spec._kwargs)) for spec in own}
 
 
@@ -53,7 +56,7 @@ def games() -> list[str]:
 
 
 class MaGymWorld(PythonWorld):
-    """One game of ma-gym. ``episode_limit`` cuts from outside and leaves the game's own clock (``max_steps``) as it is."""
+    """One game of ma-gym. ``episode_limit`` cuts from outside and leaves the game's own ``max_steps`` as it is."""
 
     def __init__(self, id: str, episode_limit: int | None = None, **options):
         known = _registry()
@@ -63,10 +66,13 @@ class MaGymWorld(PythonWorld):
         module_name, class_name = entry_point.split(":")
         with old_gym(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self.module = importlib.import_module(module_name)
+            game_class = getattr(importlib.import_module(module_name), class_name)
+        self.module = sys.modules[game_class.__module__]
         logging.getLogger(self.module.__name__).setLevel(logging.ERROR)  # Lumberjacks warns at every reset, wrongly
+        self.random = random.Random(0)
         try:
-            self.game = getattr(self.module, class_name)(**{**arguments, **options})
+            with self._own_random():
+                self.game = game_class(**{**arguments, **options})
         except TypeError as error:
             raise ValueError(f"{id} does not take these options: {error}.") from None
         own_limit = getattr(self.game, "_max_steps", None)
@@ -76,9 +82,11 @@ class MaGymWorld(PythonWorld):
         n, spaces = self.game.n_agents, self.game.observation_space
         obs_dim = max(int(np.prod(space.shape)) for space in spaces)
         self.sizes = [space.n for space in self.game.action_space]
-        self.spec = EnvSpec(f"ma-gym/{id}", n, obs_dim, n * obs_dim, limit, Discrete(max(self.sizes)), state_is_obs=True)
+        self.spec = EnvSpec(
+            f"ma-gym/{id}", n, obs_dim, n * obs_dim, limit, Discrete(max(self.sizes)), state_is_obs=True
+        )
         self.avail = np.arange(max(self.sizes)) < np.array(self.sizes)[:, None]
-        self.own_limit, self.clock, self.random = own_limit, 0, random.Random(0)
+        self.own_limit, self.clock = own_limit, 0
         with self._own_random():
             self.game.seed(0)
             self.game.reset()
@@ -139,11 +147,20 @@ class MaGym(PythonVecEnv):
     options        arguments of the game's class, such as ``max_steps=50`` or ``n_agents=3``
     =============  =======================================================================================
 
-    obs [B,N,O] float32 padded to the longest; state [B,N*O] = the observations; info: plain numbers that the game reports,
-    such as ``step_collisions`` [B]. Raises ModuleNotFoundError without ma-gym, ValueError for an unknown id; both say the fix.
+    obs [B,N,O] float32 padded to the longest; state [B,N*O] = the observations; info: plain numbers that the game
+    reports, such as ``step_collisions`` [B]. Raises ModuleNotFoundError without ma-gym, ValueError for an unknown id.
     """
 
-    def __init__(self, id: str, num_envs: int = 1, device="auto", seed: int = 0, workers: int = 0, episode_limit: int | None = None, **options):
+    def __init__(
+        self,
+        id: str,
+        num_envs: int = 1,
+        device="auto",
+        seed: int = 0,
+        workers: int = 0,
+        episode_limit: int | None = None,
+        **options,
+    ):
         self.recipe = {"id": id, "episode_limit": episode_limit, **options}
         super().__init__(functools.partial(MaGymWorld, **self.recipe), num_envs, device, seed, workers)
 

@@ -1,7 +1,7 @@
 """Games written in plain Python as one :class:`~marlcourse.core.VecEnv`: side by side in this process, or in workers.
 
-What an adapter has to bring is :class:`PythonWorld`, ONE game with NumPy arrays. This file does the rest: seeds, standing
-still, time limits, tensors, saving, worker processes.
+What an adapter has to bring is :class:`PythonWorld`, ONE game with NumPy arrays. This file does the rest: seeds,
+standing still, time limits, tensors, saving, worker processes.
 
 Seeds: world w plays its k-th episode since ``reset(seed)`` from ``derive_seed(seed, "world", w, k)`` and from nothing
 else, so an episode does not depend on what was played before, nor on the number of workers.
@@ -23,12 +23,15 @@ import torch
 from torch import Tensor
 
 from ...core import Discrete, EnvSpec, Observation, Step
-from ...device import derive_seed, pick_device
+from ...device import pick_device
+from ...seeds import derive_seed
 from ..base import check_actions
+
+COUNTERS = ("episodes", "episode_seed", "clock", "running")
 
 
 class Seen(NamedTuple):
-    """What one world shows: obs [N,O]; state [S] (None: the concatenated observations); avail [N,A] bool (None: all)."""
+    """What one world shows: obs [N,O]; state [S] (None: the observations); avail [N,A] bool (None: all)."""
 
     obs: np.ndarray
     state: np.ndarray | None = None
@@ -165,8 +168,9 @@ class Worker:
             if self.answered
             else 'in a script, put the code that makes it under `if __name__ == "__main__":`, or use workers=0'
         )
+        code = self.process.exitcode
         return RuntimeError(
-            f"The worker process of world {self._which()} of {self.name} has died (exit code {self.process.exitcode}): {hint}."
+            f"The worker process of world {self._which()} of {self.name} has died (exit code {code}): {hint}."
         )
 
     def close(self) -> None:
@@ -192,12 +196,15 @@ class PythonVecEnv:
 
     spec: EnvSpec
 
-    def __init__(self, make_world: Callable[[], PythonWorld], num_envs: int = 1, device="auto", seed: int = 0, workers: int = 0):
+    def __init__(
+        self, make_world: Callable[[], PythonWorld], num_envs: int = 1, device="auto", seed: int = 0, workers: int = 0
+    ):
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, not {num_envs}.")
         if workers < 0:
             raise ValueError(f"workers must be 0 (all worlds in this process) or more, not {workers}.")
         self.num_envs, self.device, self.workers = int(num_envs), pick_device(device), min(int(workers), int(num_envs))
+        shares = np.array_split(np.arange(self.num_envs), max(self.workers, 1))
         self.hosts: list[Host | Worker] = []
         self._closer = weakref.finalize(self, _close, self.hosts)
         if self.workers == 0:
@@ -211,12 +218,11 @@ class PythonVecEnv:
                 recipe = pickle.dumps(make_world)
             except Exception:
                 raise ValueError(
-                    "Workers need a world that other processes can make too: give a module's name or a function at the top "
-                    "level of a module (not a lambda or a notebook cell), or use workers=0."
+                    "Workers need a world that other processes can make too: give a module's name or a function "
+                    "of a module (not a lambda or one of a notebook), or use workers=0."
                 ) from None
-            shares = np.array_split(np.arange(self.num_envs), self.workers)
             self.hosts += [Worker(recipe, share.tolist(), self.spec.name) for share in shares]
-        self._host_of = [h for h, share in enumerate(np.array_split(np.arange(self.num_envs), len(self.hosts))) for _ in share]
+        self._host_of = [h for h, share in enumerate(shares) for _ in share]
 
         s, b = self.spec, self.num_envs
         discrete = isinstance(s.actions, Discrete)
@@ -233,9 +239,10 @@ class PythonVecEnv:
     # ------------------------------------------------------------------ the contract
 
     def reset(self, seed: int | None = None, where: Tensor | None = None) -> Observation:
-        """Begin episodes, in all worlds or where ``where`` [B] bool holds; with a seed, world by world from its start."""
+        """Begin episodes, in all worlds or where ``where`` [B] bool holds; a seed starts the count of episodes anew."""
         if where is not None and (where.dtype != torch.bool or tuple(where.shape) != (self.num_envs,)):
-            raise ValueError(f"reset(where=...) expects a bool tensor of shape [{self.num_envs}], got {where.dtype} {list(where.shape)}.")
+            got = f"{str(where.dtype)[6:]} {list(where.shape)}"
+            raise ValueError(f"reset(where=...) expects a bool tensor of shape [{self.num_envs}], got {got}.")
         if seed is not None:
             self.seed = int(seed)
             self.episodes[:] = 0
@@ -270,7 +277,8 @@ class PythonVecEnv:
             for name, value in step.info.items():
                 info.setdefault(name, np.zeros(b, bool if isinstance(value, bool) else np.float32))[i] = value
         self.running &= ~(terminated | truncated)
-        return Step(self._observation(), *map(self._tensor, (reward, terminated, truncated)), {k: self._tensor(v) for k, v in info.items()})
+        ends = map(self._tensor, (reward, terminated, truncated))
+        return Step(self._observation(), *ends, {name: self._tensor(x) for name, x in info.items()})
 
     def fresh(self, num_envs: int | None = None, seed: int = 0) -> PythonVecEnv:
         """An independent copy with the same options. It plays in this process: it is for evaluation and watching."""
@@ -285,15 +293,16 @@ class PythonVecEnv:
 
     def state_dict(self) -> dict:
         """The seed, and for each world its present episode's seed and actions: tensors and plain numbers."""
-        arrays = {name: torch.from_numpy(getattr(self, name).copy()) for name in ("episodes", "episode_seed", "clock", "running")}
+        arrays = {name: torch.from_numpy(getattr(self, name).copy()) for name in COUNTERS}
         return {"seed": self.seed, **arrays, "played": torch.from_numpy(self.played[:, : self.clock.max()].copy())}
 
     def load_state_dict(self, state: dict) -> None:
         """Go on exactly where :meth:`state_dict` was taken, by playing the present episodes again up to there."""
         if len(state["running"]) != self.num_envs:
-            raise ValueError(f"The saved state holds {len(state['running'])} worlds, this environment has {self.num_envs}.")
+            saved = len(state["running"])
+            raise ValueError(f"The saved state holds {saved} worlds, this environment has {self.num_envs}.")
         self.seed = int(state["seed"])
-        for name in ("episodes", "episode_seed", "clock", "running"):
+        for name in COUNTERS:
             getattr(self, name)[:] = state[name].numpy()
         self.played[:, : state["played"].shape[1]] = state["played"].numpy()
         begun = (self.episode_seed >= 0).nonzero()[0].tolist()
