@@ -7,9 +7,11 @@ import importlib
 __version__ = "0.1.0"
 
 _HOME = {
-    "core": "EnvSpec Discrete Box Observation Step VecEnv EpisodeBatch Algorithm Action Config",
+    "core": "EnvSpec Discrete Box Observation Step VecEnv EpisodeBatch Algorithm Action",
+    "config": "Config",
     "exploration": "Schedule",
-    "rollout": "Context Evaluation evaluate Collector EpisodeBuffer",
+    "rollout": "Context Collector EpisodeBuffer",
+    "evaluation": "Evaluation evaluate",
     "trainer": "Trainer Run Callback",
     "checkpoint": "load_team save_team",
     "device": "pick_device seed_everything",

@@ -6,6 +6,7 @@ A checkpoint is a folder: ``checkpoint.pt`` (replaced whole, never half-written)
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import io
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 
 from .core import Algorithm, Box, Config, Discrete, EnvSpec, EpisodeBatch, Observation, map_tensors, suggest
+from .device import pick_device
 from .exploration import Schedule
 from .trainer import Run, Trainer, write_atomically
 
@@ -36,6 +38,11 @@ def _pack(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_pack(v) for v in value]
     raise TypeError(f"A config may hold numbers, strings, schedules and torch.optim classes, not {type(value).__name__}.")
+
+
+def refuse_unstorable(algorithm: Algorithm) -> None:
+    """Raise TypeError, before work starts, where :func:`save_team` could not write the settings."""
+    _pack_algorithm(algorithm)
 
 
 def _unpack(value: Any) -> Any:
@@ -85,7 +92,9 @@ def _build_algorithm(saved: dict[str, Any], where: Path, parts: dict[str, Any], 
     name, module = saved["algorithm"], saved["module"]
     if _MODULE_OF.get(name, "").split(".")[0] != "algorithms" or module != f"{__package__}.{_MODULE_OF[name]}":
         known = [n for n, m in _MODULE_OF.items() if m.startswith("algorithms")]
-        raise ValueError(f"{where} was written by {name!r}, which is not an algorithm of this version of marlcourse: {suggest(name, known)}")
+        raise ValueError(
+            f"{where} was written by {name!r}, which is not an algorithm of this version of marlcourse: {suggest(name, known)}"
+        )
     kind = getattr(importlib.import_module(module), name)
     config: Config = kind.Config(**{k: _unpack(v) for k, v in saved["config"].items()})
     return kind(_unpack_spec(saved["spec"]), config, seed=saved["seed"], device=device, **parts)
@@ -112,10 +121,12 @@ def _write(path: Path, value: Any) -> None:
 def _read(path: Path, must_have: str) -> dict[str, Any]:
     """Load with ``weights_only=True``; any failure becomes one sentence."""
     if not path.exists():
-        raise ValueError(f"There is no checkpoint at {path}: give a run folder of marlcourse.Trainer, or a team file of marlcourse.save_team.")
+        raise ValueError(
+            f"There is no checkpoint at {path}: give a run folder of marlcourse.Trainer or a file of marlcourse.save_team."
+        )
     try:
         value = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # noqa: BLE001  whatever a broken, foreign or malicious file makes the reader say, the answer is one
+    except Exception:
         raise ValueError(
             f"{path} is not a marlcourse checkpoint, or it is damaged (cut off while copying?): nothing in it was run. "
             "Use another copy or an earlier checkpoint."
@@ -123,6 +134,19 @@ def _read(path: Path, must_have: str) -> dict[str, Any]:
     if not isinstance(value, dict) or value.get("format") != FORMAT or must_have not in value:
         raise ValueError(f"{path} is a PyTorch file, but not a marlcourse checkpoint of format {FORMAT!r}.")
     return value
+
+
+@contextlib.contextmanager
+def _describing(path: Path, what: str):
+    """A checkpoint whose contents do not hang together is refused in one sentence; ValueErrors are sentences already."""
+    try:
+        yield
+    except (TypeError, KeyError, AttributeError, IndexError, RuntimeError) as problem:
+        reason = f"{type(problem).__name__} at {problem}" if isinstance(problem, KeyError) else str(problem).splitlines()[0]
+        raise ValueError(
+            f"{path} does not describe {what} that this version of marlcourse can go on with: {reason.rstrip('.')}; "
+            "use the version that wrote it (run.json names it), or train anew."
+        ) from None
 
 
 def save_team(algorithm: Algorithm, path: str | Path) -> None:
@@ -139,11 +163,10 @@ def load_team(path: str | Path, device="auto", **parts: Any) -> Algorithm:
     path = Path(path)
     path = path / "checkpoint.pt" if path.is_dir() else path
     saved = _read(path, "weights")
-    try:
+    device = pick_device(device)
+    with _describing(path, "a team"):
         algorithm = _build_algorithm(saved, path, parts, device)
-    except (TypeError, KeyError, AttributeError) as problem:
-        raise ValueError(f"{path} does not describe a team that this version of marlcourse can build: {problem}.") from None
-    _load_weights(algorithm, saved, path)
+        _load_weights(algorithm, saved, path)
     return algorithm.eval()
 
 
@@ -163,7 +186,10 @@ def _save_replay(trainer: Trainer, folder: Path) -> list[list[int]]:
     shards = [s for s in getattr(trainer, "_shards", {}).get(folder, []) if s[1] > oldest]
     first = max(oldest, shards[-1][1] if shards else 0)
     if buffer.added > first:
-        _write(folder / "replay" / f"{first}-{buffer.added}.pt", {"format": FORMAT, "rows": _rows_to_plain(buffer.range(first, buffer.added))})
+        _write(
+            folder / "replay" / f"{first}-{buffer.added}.pt",
+            {"format": FORMAT, "rows": _rows_to_plain(buffer.range(first, buffer.added))},
+        )
         shards = [*shards, [first, buffer.added]]
     trainer._shards = {**getattr(trainer, "_shards", {}), folder: shards}
     return shards
@@ -187,9 +213,21 @@ def save_checkpoint(trainer: Trainer, folder: Path) -> None:
             "live": live,
             "env": trainer.env.state_dict(),
             "replay": {"added": 0 if context.buffer is None else context.buffer.added, "shards": shards},
+            "env_device": str(trainer.env.device),
             "clock": context.env_steps,
             "updates_done": context.updates_done,
-            "trainer": {k: getattr(trainer, k) for k in ("seed", "checkpoint_every", "eval_every", "eval_episodes", "next_eval", "next_checkpoint", "count")},
+            "trainer": {
+                k: getattr(trainer, k)
+                for k in (
+                    "seed",
+                    "checkpoint_every",
+                    "eval_every",
+                    "eval_episodes",
+                    "next_eval",
+                    "next_checkpoint",
+                    "count",
+                )
+            },
             "buffer_device": str(trainer.buffer_device),
             "sums": dict(trainer.sums),
             "run": dataclasses.asdict(trainer.run),
@@ -197,7 +235,7 @@ def save_checkpoint(trainer: Trainer, folder: Path) -> None:
     )
     trainer.run.save(folder / "run.json")
     in_use = {f"{a}-{b}.pt" for a, b in shards}
-    for old in (folder / "replay").glob("*.pt"):
+    for old in (folder / "replay").glob("*"):  # also what a crash left half-written
         if old.name not in in_use:
             os.remove(old)
 
@@ -206,20 +244,49 @@ def load_checkpoint(cls: type[Trainer], folder: Path, env, algorithm: Algorithm 
     """See :meth:`Trainer.resume`."""
     path = folder / "checkpoint.pt"
     saved = _read(path, "clock")
+    with _describing(path, "a run"):
+        _refuse_other_setting(saved, folder, env, algorithm)
+        if algorithm is None:
+            algorithm = _build_algorithm(saved, path, {}, saved["run"]["device"])
+        _load_weights(algorithm, saved, path)
+        trainer = cls.__new__(cls)
+        trainer.run_dir = folder
+        _restore(trainer, saved, env, algorithm, callbacks)
+    return trainer
+
+
+def _refuse_other_setting(saved: dict[str, Any], folder: Path, env, algorithm: Algorithm | None) -> None:
+    """The world and the algorithm that a run goes on with must be those it was begun with."""
     spec = _unpack_spec(saved["spec"])
     if env.spec != spec:
         raise ValueError(f"{folder} holds a run in {spec}, but the world given is {env.spec}: make it with the same options.")
-    if algorithm is None:
-        algorithm = _build_algorithm(saved, path, {}, env.device)
-    _load_weights(algorithm, saved, path)
+    devices = [("world", env.device, saved["env_device"])]
+    if algorithm is not None:
+        devices.append(("algorithm", algorithm.device, saved["run"]["device"]))
+        if type(algorithm).__name__ != saved["algorithm"]:
+            raise ValueError(f"{folder} holds a run of {saved['algorithm']}, but the algorithm given is {type(algorithm).__name__}.")
+        given = _pack_algorithm(algorithm)["config"]
+        other = [k for k in {**given, **saved["config"]} if given.get(k) != saved["config"].get(k)]
+        if other:
+            k = other[0]
+            raise ValueError(
+                f"{folder} holds a run with {k}={saved['config'].get(k)!r}, but the algorithm given has {given.get(k)!r}: "
+                "build it with the settings of the run, or begin a new run in another run_dir."
+            )
+    for what, now, before in devices:
+        if now.type != torch.device(before).type:
+            raise ValueError(
+                f"{folder} holds a run whose {what} was on {before}, but the {what} given is on {now}, where other random numbers "
+                "would be drawn: use the same kind of device, or take the trained team alone with marlcourse.load_team."
+            )
 
-    trainer = cls.__new__(cls)
-    options, device = saved["trainer"], algorithm.device
-    trainer.run_dir = folder
-    trainer._set_up(
-        env, algorithm, options["seed"], saved["buffer_device"], options["checkpoint_every"], options["eval_every"], options["eval_episodes"], callbacks
-    )
-    trainer.next_eval, trainer.next_checkpoint, trainer.count = options["next_eval"], options["next_checkpoint"], options["count"]
+
+def _restore(trainer: Trainer, saved: dict[str, Any], env, algorithm: Algorithm, callbacks) -> None:
+    options, device = dict(saved["trainer"]), algorithm.device
+    settings = [options.pop(k) for k in ("seed", "checkpoint_every", "eval_every", "eval_episodes")]
+    trainer._set_up(env, algorithm, settings[0], saved["buffer_device"], *settings[1:], callbacks)
+    for name in ("next_eval", "next_checkpoint", "count"):
+        setattr(trainer, name, options[name])
     trainer.sums = {k: v.to(device) for k, v in saved["sums"].items()}
     trainer.run, trainer.last_checkpoint = Run(**saved["run"]), saved["clock"]
 
@@ -238,6 +305,6 @@ def load_checkpoint(cls: type[Trainer], folder: Path, env, algorithm: Algorithm 
     if replay["shards"]:
         context.buffer.added = replay["shards"][0][0]
         for first, last in replay["shards"]:
-            context.buffer.add(EpisodeBatch(**_read(folder / "replay" / f"{first}-{last}.pt", "rows")["rows"]))
-        trainer._shards = {folder: [list(s) for s in replay["shards"]]}
-    return trainer
+            shard = trainer.run_dir / "replay" / f"{first}-{last}.pt"
+            context.buffer.add(EpisodeBatch(**_read(shard, "rows")["rows"]))
+        trainer._shards = {trainer.run_dir: [list(s) for s in replay["shards"]]}

@@ -7,55 +7,17 @@ Axis order everywhere: **B** rows or parallel worlds, **T** steps, **N** agents,
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .config import Config, suggest  # noqa: F401  (part of the vocabulary)
 from .device import pick_device
-
-
-@dataclass(frozen=True)
-class Discrete:
-    """``n`` actions, numbered from 0."""
-
-    n: int
-
-
-@dataclass(frozen=True)
-class Box:
-    """Continuous actions: ``dim`` numbers, each in [low, high]."""
-
-    dim: int
-    low: float = -1.0
-    high: float = 1.0
-
-
-@dataclass(frozen=True)
-class EnvSpec:
-    """What an algorithm may know of a world before it plays.
-
-    ``state_is_obs``: the state is the concatenated observations of all agents, and is then not stored twice.
-    """
-
-    name: str
-    n_agents: int
-    obs_dim: int
-    state_dim: int
-    episode_limit: int
-    actions: Discrete | Box
-    state_is_obs: bool = False
-
-    @property
-    def n_actions(self) -> int:
-        """Number of discrete actions A. Raises TypeError for a continuous world, which has none."""
-        if not isinstance(self.actions, Discrete):
-            raise TypeError(f"{self.name} has continuous actions: choose an algorithm for continuous actions.")
-        return self.actions.n
+from .spec import Box, Discrete, EnvSpec  # noqa: F401
 
 
 class Observation(NamedTuple):
@@ -107,7 +69,8 @@ class VecEnv(Protocol):
 
 
 class Action(NamedTuple):
-    """What :meth:`Algorithm.act` returns: actions [B,N] long or [B,N,D] float, the next carry, log_prob [B,N] | None, extras {name: [B,...]}."""
+    """What :meth:`Algorithm.act` returns: actions [B,N] long or [B,N,D] float, the next carry, log_prob [B,N] | None and
+    extras {name: [B,...]}."""
 
     actions: Tensor
     carry: dict[str, Tensor]
@@ -166,15 +129,16 @@ class EpisodeBatch:
         """The same rows on another device (``length`` stays on the host)."""
         return self._map(lambda name, t: t if name == "length" else t.to(device, non_blocking=True))
 
-    def __getitem__(self, index: Tensor | slice) -> EpisodeBatch:
+    def __getitem__(self, index: Tensor | slice | list[int] | int) -> EpisodeBatch:
         """Rows by index, trimmed to the longest of them."""
-        rows = index.cpu() if isinstance(index, Tensor) else index
+        rows = index if isinstance(index, slice) else torch.as_tensor(index).cpu().view(-1)
+        there = index if isinstance(index, slice) else rows.to(self.obs.device, non_blocking=True)
         longest = int(self.length[rows].max())
 
         def take(name: str, t: Tensor) -> Tensor:
-            t = t[rows if name == "length" or isinstance(index, slice) else index.to(t.device)]
-            steps = {"obs": longest + 1, "state": longest + 1, "avail": longest + 1}.get(name, longest)
-            return t if name in ("length", "carry0") else t[:, :steps]
+            if name in ("length", "carry0"):
+                return t[rows if name == "length" else there]
+            return t[there, : longest + (name in ("obs", "state", "avail"))]
 
         return self._map(take)
 
@@ -200,33 +164,6 @@ class EpisodeBatch:
         else:
             for start in range(0, len(self), rows):
                 yield self[start : start + rows]
-
-
-@dataclass(frozen=True)
-class Config:
-    """Settings of an algorithm. ``presets`` maps a name to {setting: (value, source)}."""
-
-    presets: ClassVar[dict[str, dict[str, tuple[Any, str]]]] = {}
-
-    @classmethod
-    def preset(cls, name: str, **changes: Any):
-        """Published settings by name; ``changes`` replace single values. Raises ValueError naming the close matches."""
-        if name not in cls.presets:
-            raise ValueError(f"Unknown preset {name!r}: {suggest(name, cls.presets)}")
-        return cls(**{**{k: v for k, (v, _) in cls.presets[name].items()}, **changes})
-
-    @classmethod
-    def sources(cls, name: str) -> dict[str, str]:
-        """{setting: where the published number stands} of a preset."""
-        return {k: source for k, (_, source) in cls.presets[name].items()}
-
-
-def suggest(name: str, known) -> str:
-    """The close matches of a misspelt name, and the whole list where it is short."""
-    known = sorted(known)
-    close = difflib.get_close_matches(str(name), known, n=3, cutoff=0.4)
-    hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
-    return hint + ("Known: " + ", ".join(known) + "." if len(known) <= 40 else f"{len(known)} names are known.")
 
 
 class Algorithm(nn.Module):

@@ -1,8 +1,7 @@
-"""One switch for CPU or GPU, and one place where seeds come from."""
+"""One switch for CPU or GPU."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 
 import torch
@@ -19,7 +18,7 @@ def pick_device(device: str | torch.device | None = "auto") -> torch.device:
     if device in (None, "auto"):
         device = os.environ.get("MARLCOURSE_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
     kind = device.split(":")[0]
-    if kind not in ("cpu", "cuda"):
+    if kind not in ("cpu", "cuda") or not (device == kind or device.split(":", 1)[1].isdigit()):
         raise ValueError(f"Unknown device {device!r}: use 'auto', 'cpu', 'cuda' or 'cuda:<index>'.")
     if kind == "cuda" and not torch.cuda.is_available():
         raise ValueError(
@@ -27,19 +26,10 @@ def pick_device(device: str | torch.device | None = "auto") -> torch.device:
             "or install a CUDA build of PyTorch and run `marlcourse doctor`."
         )
     if kind == "cuda" and ":" in device and int(device.split(":")[1]) >= torch.cuda.device_count():
-        raise ValueError(f"device={device!r} does not exist: this machine has {torch.cuda.device_count()} GPU(s), counted from 0.")
+        raise ValueError(
+            f"device={device!r} does not exist: this machine has {torch.cuda.device_count()} GPU(s), counted from 0."
+        )
     return torch.device(device)
-
-
-def derive_seed(seed: int, *path: object) -> int:
-    """A new 63-bit seed that depends on ``seed`` and on ``path`` (names, counters) alone, equal on every machine."""
-    digest = hashlib.blake2b(repr((int(seed), *path)).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") >> 1
-
-
-def make_generator(device: torch.device | str, seed: int, *path: object) -> torch.Generator:
-    """A generator on ``device`` seeded by :func:`derive_seed`."""
-    return torch.Generator(device).manual_seed(derive_seed(seed, *path))
 
 
 def seed_everything(seed: int) -> None:
@@ -49,5 +39,5 @@ def seed_everything(seed: int) -> None:
     import numpy as np
 
     random.seed(seed)
-    np.random.seed(seed % 2**32)
+    np.random.seed(seed % 2**32)  # noqa: NPY002  (the global generator is what this function is for)
     torch.manual_seed(seed)

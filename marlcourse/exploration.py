@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-
 MASKED = -1e10  # large, negative and finite: -inf times a mask of 0 would be NaN
 
 
@@ -42,7 +41,7 @@ def uniform_actions(avail: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def epsilon_greedy(q: Tensor, avail: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:
-    """Greedy actions of q [B,N,A]; each agent on its own, with probability epsilon, plays a uniform available one. [B,N] long."""
+    """Greedy actions of q [B,N,A]; with probability epsilon an agent plays a uniform available one instead. [B,N] long."""
     greedy = masked(q, avail).argmax(-1)
     if epsilon <= 0:
         return greedy

@@ -1,15 +1,14 @@
-"""Playing: collect experience as rows of episodes, keep it in a buffer, evaluate a team."""
+"""Playing: collect experience as rows of episodes, keep it in a buffer, and what a schedule may do with both."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from .core import Algorithm, EnvSpec, EpisodeBatch, Observation, VecEnv, map_tensors, where
-from .device import derive_seed, make_generator
+from .seeds import derive_seed, make_generator
 
 
 def observation_to(observation: Observation, device: torch.device) -> Observation:
@@ -34,6 +33,14 @@ class Collector:
         self.resets += 1
         return observation_to(observation, self.algorithm.device), self.algorithm.initial_carry(self.env.num_envs)
 
+    def share(self, episodes: int) -> int:
+        """Episodes that each world plays of so many."""
+        share, rest = divmod(episodes, self.env.num_envs)
+        if rest or share < 1:
+            n = self.env.num_envs
+            raise ValueError(f"episodes={episodes} must be a multiple of num_envs={n}: every world plays its share.")
+        return share
+
     @torch.no_grad()
     def collect(self, episodes: int | None = None, steps: int | None = None, explore: bool = True) -> EpisodeBatch:
         """Play ``episodes`` whole episodes, an equal share in every world (taking the first to finish would favour short
@@ -43,11 +50,10 @@ class Collector:
         """
         env, algorithm = self.env, self.algorithm
         if steps is None:
-            episodes = env.num_envs if episodes is None else episodes
-            share, rest = divmod(episodes, env.num_envs)
-            if rest or share < 1:
-                raise ValueError(f"episodes={episodes} must be a multiple of num_envs={env.num_envs}: every world plays its share.")
+            share = self.share(env.num_envs if episodes is None else episodes)
             self.live, horizon = None, share * env.spec.episode_limit
+        elif episodes is not None or steps < 1:
+            raise ValueError(f"Collect episodes or at least one step, not episodes={episodes} and steps={steps}.")
         else:
             share, horizon = None, steps
         observation, carry = self.live or self._reset()
@@ -83,7 +89,7 @@ class Collector:
             look = t % look_every == look_every - 1
             if look and share is not None and bool((ended >= share).all()):
                 break
-            if (algorithm.device.type != "cpu" and share != 1) or bool(again.any()):
+            if share != 1 and (algorithm.device.type != "cpu" or bool(again.any())):
                 fresh = observation_to(env.reset(where=again.to(env.device)), algorithm.device)
                 carry, nxt = where(again, initial, carry), fresh
             observation = nxt
@@ -112,8 +118,7 @@ class Collector:
 
         def rows(x: Tensor) -> Tensor:
             """[B,T,...] -> [R,T,...], zero on padding."""
-            out = x[world.unsqueeze(1), index]
-            return out * mask.view(*mask.shape, *[1] * (out.dim() - 2)).to(out.dtype)
+            return x[world.unsqueeze(1), index].masked_fill(~mask.view(*mask.shape, *[1] * (x.dim() - 2)), 0)
 
         def with_final(name: str) -> Tensor | None:
             """[R,T+1,...]: the observations acted on, then the true final one."""
@@ -128,7 +133,9 @@ class Collector:
         kept = {k: rows(v) for k, v in stacked.items()}
         carry0 = None
         if not fresh_start:
-            carry0 = where(start == 0, map_tensors(lambda c: c[world], carry_at_start), map_tensors(lambda c: c[world], initial))
+            carry0 = where(
+                start == 0, map_tensors(lambda c: c[world], carry_at_start), map_tensors(lambda c: c[world], initial)
+            )
         return EpisodeBatch(
             **{k: with_final(k) for k in ("obs", "state", "avail")},
             **{k: kept.get(k) for k in ("actions", "reward", "terminated", "truncated", "log_prob")},
@@ -146,31 +153,6 @@ class EpisodeBuffer:
         self.spec, self.capacity, self.device = spec, capacity, torch.device(device)
         self.rows: EpisodeBatch | None = None
         self.added = 0  # rows ever added; row i lives at slot i % capacity
-        self.check_memory()
-
-    @property
-    def planned_bytes(self) -> int:
-        """Size of the full buffer: observations, states, masks and actions of ``capacity`` whole episodes."""
-        s, t = self.spec, self.spec.episode_limit
-        discrete = hasattr(s.actions, "n")
-        per_step = 4 * s.n_agents * s.obs_dim + (0 if s.state_is_obs else 4 * s.state_dim) + (s.n_agents * s.actions.n if discrete else 0)
-        return self.capacity * ((t + 1) * per_step + t * (s.n_agents * (8 if discrete else 4 * s.actions.dim) + 10))
-
-    def check_memory(self) -> None:
-        """Refuse, with the arithmetic, a buffer that does not fit into free memory."""
-        if self.device.type == "cuda":
-            free = torch.cuda.mem_get_info(self.device)[0]
-        else:
-            import psutil
-
-            free = psutil.virtual_memory().available
-        need, gb = self.planned_bytes, 2**30
-        if need > free:
-            raise ValueError(
-                f"A replay of {self.capacity:,} episodes x {self.spec.episode_limit} steps of {self.spec.name} needs {need / gb:.1f} GiB, "
-                f"but {free / gb:.1f} GiB are free on {self.device}: keep at most {int(self.capacity * free / need * 0.8):,} episodes "
-                "(the algorithm's replay_episodes setting)."
-            )
 
     def __len__(self) -> int:
         return min(self.added, self.capacity)
@@ -221,7 +203,11 @@ class Context:
         self.algorithm, self.collector = algorithm, Collector(env, algorithm, seed)
         self.optimizers = algorithm.optimizers()
         self.generator = make_generator("cpu", seed, "updates")
-        capacity = getattr(algorithm.config, "replay_episodes", 0)
+        config, capacity = algorithm.config, getattr(algorithm.config, "replay_episodes", 0)
+        if capacity and capacity < config.batch_size:
+            raise ValueError(f"replay_episodes={capacity} can never fill batch_size={config.batch_size}: enlarge the replay.")
+        if getattr(config, "episodes_per_collect", None):
+            self.collector.share(config.episodes_per_collect)  # refuses now what it would refuse later
         self.buffer = EpisodeBuffer(env.spec, capacity, buffer_device) if capacity else None
         self.updates_done = 0
         self.env_steps = 0  # so far, summed over worlds: the run's one clock
@@ -265,12 +251,11 @@ class Context:
                 (part * share).backward(inputs=parameters)
                 value = value + part.detach() * share
                 metrics = {k: metrics.get(k, 0.0) + v.detach() * share for k, v in logged.items()}
-        if getattr(config, "grad_clip", None):
-            norm = torch.nn.utils.clip_grad_norm_(parameters, config.grad_clip)
-            metrics[f"{name}_grad_norm"] = norm
+        norm = torch.nn.utils.clip_grad_norm_(parameters, getattr(config, "grad_clip", None) or float("inf"))
+        self._refuse_nan(f"{name} gradient", norm)  # a finite loss can have an infinite slope: the root at 0
         optimizer.step()
         self.updates_done += 1
-        return {**metrics, f"{name}_loss": value.detach() if isinstance(value, Tensor) else value}
+        return {**metrics, f"{name}_grad_norm": norm, f"{name}_loss": value.detach()}
 
     def _refuse_nan(self, name: str, loss: Tensor) -> None:
         """Stop before a NaN or infinite loss can reach the weights; on a GPU set a flag, which the trainer reads."""
@@ -278,65 +263,11 @@ class Context:
         if loss.device.type != "cpu":
             self.not_finite[name] = self.not_finite.get(name, False) | ~finite
         elif not finite:
-            raise NotFinite(name, float(loss))
+            raise FloatingPointError(name, float(loss))
 
     def raise_if_not_finite(self) -> None:
         """Read the flags set on a GPU."""
-        for name, flag in self.not_finite.items():
+        flags, self.not_finite = self.not_finite, {}
+        for name, flag in flags.items():
             if bool(flag):
-                raise NotFinite(name, float("nan"))
-
-
-class NotFinite(ArithmeticError):
-    """A loss was NaN or infinite. ``term`` is the optimiser's name."""
-
-    def __init__(self, term: str, value: float):
-        super().__init__(f"the loss {term!r} became {value}")
-        self.term, self.value = term, value
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Undiscounted team returns of whole episodes. ``win_rate`` is None in a world without victory."""
-
-    return_mean: float
-    return_std: float
-    win_rate: float | None
-    length_mean: float
-
-
-@torch.no_grad()
-def evaluate(env: VecEnv, algorithm: Algorithm, episodes: int = 32, seed: int = 0, explore: bool = False) -> Evaluation:
-    """Play whole episodes in an independent copy of ``env``, the same number in every world; greedy unless ``explore``.
-
-    The training worlds and every generator of the run stay untouched.
-    """
-    if episodes < 1:
-        raise ValueError(f"episodes must be at least 1, not {episodes}.")
-    cap = max(env.num_envs, 32)
-    n = max(d for d in range(1, min(episodes, cap) + 1) if episodes % d == 0)
-    copy = env.fresh(num_envs=n, seed=derive_seed(seed, "evaluate"))
-    generator = make_generator(algorithm.device, seed, "evaluate actions")
-    returns, lengths, wins = [], [], []
-    try:
-        for i in range(episodes // n):
-            observation = copy.reset(seed=derive_seed(seed, "evaluate", i))
-            carry = algorithm.initial_carry(n)
-            total, length = torch.zeros(n, device=copy.device), torch.zeros(n, device=copy.device)
-            won, running = torch.zeros(n, dtype=torch.bool, device=copy.device), torch.ones(n, dtype=torch.bool, device=copy.device)
-            knows_victory = False
-            for _ in range(env.spec.episode_limit):
-                action = algorithm.act(observation_to(observation, algorithm.device), carry, explore, generator)
-                observation, reward, terminated, truncated, info = copy.step(action.actions.to(copy.device))
-                carry = action.carry
-                total, length = total + reward * running, length + running
-                if "won" in info:
-                    knows_victory, won = True, won | (info["won"].bool() & running)
-                running = running & ~(terminated | truncated)
-            returns.append(total), lengths.append(length)
-            wins += [won.float()] if knows_victory else []
-    finally:
-        copy.close()
-    total, length = torch.cat(returns), torch.cat(lengths)
-    win_rate = float(torch.cat(wins).mean()) if wins else None
-    return Evaluation(float(total.mean()), float(total.std(correction=0)), win_rate, float(length.mean()))
+                raise FloatingPointError(name, float("nan"))

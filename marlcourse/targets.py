@@ -49,7 +49,9 @@ def discounted_return(reward: Tensor, mask: Tensor, gamma: float) -> Tensor:
     return _decayed_sum(reward * mask, gamma)
 
 
-def gae(reward: Tensor, value: Tensor, next_value: Tensor, terminated: Tensor, mask: Tensor, gamma: float, lam: float) -> Tensor:
+def gae(
+    reward: Tensor, value: Tensor, next_value: Tensor, terminated: Tensor, mask: Tensor, gamma: float, lam: float
+) -> Tensor:
     """Generalised advantage estimation (Schulman et al. 2016): A_t = sum_k (gamma lam)^k delta_{t+k}; zero on padding."""
     delta = td_target(reward, terminated, next_value, gamma) - value
     return _decayed_sum(delta * mask, gamma * lam) * mask

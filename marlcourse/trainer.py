@@ -15,9 +15,11 @@ from typing import Any
 
 import torch
 
-from .core import Algorithm, VecEnv
-from .device import derive_seed, pick_device
-from .rollout import Context, NotFinite, evaluate
+from .core import Algorithm, Discrete, EnvSpec, VecEnv
+from .device import pick_device
+from .evaluation import evaluate
+from .rollout import Context
+from .seeds import derive_seed
 
 
 @dataclasses.dataclass
@@ -96,46 +98,69 @@ class Trainer:
         callbacks=(),
     ):
         if algorithm.spec != env.spec:
-            raise ValueError(f"The algorithm was built for {algorithm.spec}, but the world is {env.spec}: build it with env.spec.")
+            raise ValueError(
+                f"The algorithm was built for {algorithm.spec}, but the world is {env.spec}: build it with env.spec."
+            )
         if device is not None:
             algorithm.to(pick_device(device))
+        counts = {"checkpoint_every": checkpoint_every, "eval_every": eval_every, "eval_episodes": eval_episodes}
+        for name, value in counts.items():
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, not {value}.")
         self.run_dir = None if run_dir is None else Path(run_dir)
         if self.run_dir is not None and (self.run_dir / "checkpoint.pt").exists():
             raise ValueError(
                 f"{self.run_dir} already holds a run: go on with marlcourse.Trainer.resume({str(self.run_dir)!r}, env), "
                 "or choose another run_dir."
             )
+        if self.run_dir is not None:
+            from .checkpoint import refuse_unstorable
+
+            refuse_unstorable(algorithm)
+        algorithm.env_steps = 0  # a new run's clock, also for a team that was trained before
         self._set_up(env, algorithm, seed, buffer_device, checkpoint_every, eval_every, eval_episodes, callbacks)
 
     def _set_up(self, env, algorithm, seed, buffer_device, checkpoint_every, eval_every, eval_episodes, callbacks) -> None:
         self.env, self.algorithm, self.seed, self.callbacks = env, algorithm, seed, tuple(callbacks)
         self.checkpoint_every, self.eval_every, self.eval_episodes = checkpoint_every, eval_every, eval_episodes
         self.buffer_device = pick_device(buffer_device)
+        refuse_if_too_large(env.spec, getattr(algorithm.config, "replay_episodes", 0), self.buffer_device)
         self.context = Context(env, algorithm, seed, self.buffer_device)
         self.next_eval = self.next_checkpoint = 0
         self.sums: dict[str, torch.Tensor] = {}  # of metrics since the last evaluation
         self.count = 0
         self.last_checkpoint: int | None = None
-        self.run = Run([], env.spec.name, type(algorithm).__name__, plain(algorithm.config), seed, versions(), str(algorithm.device))
+        self.run = Run(
+            [],
+            env.spec.name,
+            type(algorithm).__name__,
+            plain(algorithm.config),
+            seed,
+            versions(),
+            str(algorithm.device),
+        )
 
     @property
     def env_steps(self) -> int:
         """Environment steps so far, summed over worlds."""
         return self.context.env_steps
 
-    def fit(self, steps: int) -> Run:
+    def fit(self, steps: int, progress: bool = True) -> Run:
         """Train until the clock reads ``steps`` environment steps in total, and return the run.
 
         Called again with the same number (after :meth:`resume`, say) it goes on to that number; one that is already
         reached returns at once. The stop button (an interrupt) ends the current round, leaves a checkpoint where there
-        is a ``run_dir``, and returns the run so far; a second interrupt stops at once.
+        is a ``run_dir``, and returns the run so far; a second interrupt stops at once. The run ends with an evaluation;
+        the last checkpoint is taken before it, so that going on later equals never having stopped.
         """
+        if steps < 1:
+            raise ValueError(f"steps must be at least 1, not {steps}: the total of environment steps to train for.")
         if self.eval_every is None:
             self.eval_every = max(1, steps // 20)
         began = time.perf_counter() - self.run.wall_time
         self.run.interrupted = False
         self._call("on_start")
-        with _StopButton() as stop, _bar(steps, self) as bar:
+        with _StopButton() as stop, _bar(steps, self, progress) as bar:
             while self.env_steps < steps and not stop.pressed:
                 if self.env_steps >= self.next_eval:
                     self._evaluate(began)
@@ -145,11 +170,13 @@ class Trainer:
                 if self.run_dir is not None and self.env_steps >= self.next_checkpoint:
                     self._checkpoint(began)
             self.run.interrupted = stop.pressed
+        if self.run_dir is not None:
+            self._checkpoint(began)
         if not self.run.history or self.run.history[-1]["env_steps"] < self.env_steps:
             self._evaluate(began)
         self.run.wall_time = time.perf_counter() - began
         if self.run_dir is not None:
-            self._checkpoint(began)
+            self.run.save(self.run_dir / "run.json")
         self._call("on_end")
         return self.run
 
@@ -157,13 +184,15 @@ class Trainer:
         try:
             metrics = self.algorithm.iterate(self.context)
             self.context.raise_if_not_finite()
-        except NotFinite as problem:
-            saved = f"the last good checkpoint is {self.run_dir} at {self.last_checkpoint:,} steps" if self.last_checkpoint is not None else (
-                "no checkpoint was taken (give the Trainer a run_dir to have one)"
-            )
+        except FloatingPointError as problem:
+            term, value = problem.args
+            saved = f"the last good checkpoint is {self.run_dir} at {self.last_checkpoint or 0:,} steps"
+            if self.last_checkpoint is None:
+                saved = "no checkpoint was taken (give the Trainer a run_dir to have one)"
             raise FloatingPointError(
-                f"Training stopped at {self.env_steps:,} environment steps, update {self.context.updates_done:,}: {problem}; {saved}. "
-                "Try a smaller learning rate, or look for a division by zero or a log of zero in that term."
+                f"Training stopped at {self.env_steps:,} environment steps, update {self.context.updates_done:,}: the loss "
+                f"{term!r} became {value}; {saved}. Try a smaller learning rate, or look for a division by zero or a log of "
+                "zero in that term."
             ) from None
         for name, value in metrics.items():
             self.sums[name] = self.sums.get(name, 0.0) + torch.as_tensor(value).detach()
@@ -186,7 +215,14 @@ class Trainer:
         every = self.checkpoint_every or self.eval_every
         self.next_checkpoint = (self.env_steps // every + 1) * every
         self.run.wall_time = time.perf_counter() - began
-        self.save(self.run_dir)
+        try:
+            self.save(self.run_dir)
+        except OSError as problem:
+            kept = "there is none yet" if self.last_checkpoint is None else f"the one at {self.last_checkpoint:,} steps is intact"
+            raise OSError(
+                f"The checkpoint at {self.env_steps:,} steps could not be written to {self.run_dir} ({problem.strerror or problem}); "
+                f"{kept}: make room, then call fit again or Trainer.resume."
+            ) from None
 
     def _call(self, event: str, *args: Any) -> None:
         for callback in self.callbacks:
@@ -233,11 +269,52 @@ def write_atomically(path: Path, data: bytes) -> None:
     """Write to a temporary file in the same folder, then rename: a reader sees the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)  # a full disk is not made fuller
+        raise
+
+
+def replay_bytes(spec: EnvSpec, capacity: int) -> int:
+    """Size of a full replay: observations, states, masks and actions of ``capacity`` whole episodes."""
+    t, discrete = spec.episode_limit, isinstance(spec.actions, Discrete)
+    state = 0 if spec.state_is_obs else 4 * spec.state_dim
+    per_observation = 4 * spec.n_agents * spec.obs_dim + state + (spec.n_agents * spec.actions.n if discrete else 0)
+    per_step = spec.n_agents * (8 if discrete else 4 * spec.actions.dim) + 10
+    return capacity * ((t + 1) * per_observation + t * per_step)
+
+
+def refuse_if_too_large(spec: EnvSpec, capacity: int, device: torch.device) -> None:
+    """Refuse, with the arithmetic, a replay that does not fit into free memory."""
+    if not capacity:
+        return
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
+    need, gib = replay_bytes(spec, capacity), 2**30
+    if need > free:
+        raise ValueError(
+            f"A replay of {capacity:,} episodes x {spec.episode_limit} steps of {spec.name} needs {need / gib:.1f} GiB, but "
+            f"{free / gib:.1f} GiB are free on {device}: keep at most {int(capacity * free / need * 0.8):,} episodes "
+            "(the algorithm's replay_episodes setting)."
+        )
+
+
+def free_memory() -> float:
+    """Bytes of main memory that a new object may take: what Linux calls available, else psutil's answer, else no limit."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        pass
+    try:
+        import psutil
+    except ImportError:
+        return float("inf")
+    return float(psutil.virtual_memory().available)
 
 
 class _StopButton:
@@ -260,10 +337,19 @@ class _StopButton:
             signal.signal(signal.SIGINT, self.old)
 
 
-def _bar(steps: int, trainer: Trainer):
+def _bar(steps: int, trainer: Trainer, progress: bool):
     """A progress bar that appears when a fit lasts longer than a second; none at ci scale or with MARLCOURSE_PROGRESS=0."""
     from tqdm.auto import tqdm
 
-    quiet = os.environ.get("MARLCOURSE_PROGRESS") == "0" or os.environ.get("MARLCOURSE_SCALE") == "ci"
+    quiet = not progress or os.environ.get("MARLCOURSE_PROGRESS") == "0" or os.environ.get("MARLCOURSE_SCALE") == "ci"
     name = f"{trainer.run.algorithm} on {trainer.run.env}"
-    return tqdm(total=steps, initial=min(trainer.env_steps, steps), desc=name, unit="step", delay=1, mininterval=0.5, disable=quiet, leave=False)
+    return tqdm(
+        total=steps,
+        initial=min(trainer.env_steps, steps),
+        desc=name,
+        unit="step",
+        delay=1,
+        mininterval=0.5,
+        disable=quiet,
+        leave=False,
+    )

@@ -21,15 +21,12 @@ import torch
 from torch import Tensor, nn
 
 from ..core import Action, Algorithm, Config, EpisodeBatch, Observation
-from ..exploration import Schedule, categorical, constant, masked
-from ..nets.agents import FeedForwardAgent, RecurrentAgent, previous_actions
+from ..exploration import Schedule, categorical, masked
+from ..nets.agents import RecurrentAgent, previous_actions
 from ..nets.critics import CounterfactualCritic
+from ..nets.small import FeedForwardAgent
 from ..targets import masked_mean, td_lambda
-
-PYMARL = "oxwhirl/pymarl, src/config/algs/coma.yaml"
-EPYMARL = "uoe-agents/epymarl, src/config/algs/coma.yaml"
-LICA = "mzho7212/LICA, one-step traffic junction"
-OURS = "marlcourse: so that the one-step junction is learned from few samples"
+from . import presets
 
 
 @dataclass(frozen=True)
@@ -53,38 +50,7 @@ class COMAConfig(Config):
     target_every: int = 200
     chunk_rows: int | None = None
 
-    presets: ClassVar = {
-        "pymarl": {
-            "gamma": (0.99, PYMARL),
-            "lam": (0.8, PYMARL),
-            "lr": (5e-4, PYMARL),
-            "critic_lr": (5e-4, PYMARL),
-            "optimizer": (torch.optim.RMSprop, PYMARL),
-            "critic_hidden": (128, PYMARL),
-            "epsilon": (Schedule(0.5, 0.01, 100_000), PYMARL),
-            "target_every": (200, PYMARL),
-        },
-        "epymarl": {
-            "lr": (3e-4, EPYMARL),
-            "critic_lr": (3e-4, EPYMARL),
-            "optimizer": (torch.optim.Adam, EPYMARL),
-            "epsilon": (constant(0.0), EPYMARL),
-            "entropy": (0.001, EPYMARL),
-        },
-        "junction": {
-            "lr": (1e-2, LICA),
-            "critic_lr": (2e-2, LICA),
-            "optimizer": (torch.optim.Adam, LICA),
-            "hidden": (32, LICA),
-            "critic_hidden": (32, LICA),
-            "recurrent": (False, LICA),
-            "last_action": (False, LICA),
-            "epsilon": (constant(0.0), LICA),
-            "critic_updates": (5, LICA),
-            "grad_clip": (None, LICA),
-            "target_every": (1, OURS),
-        },
-    }
+    presets: ClassVar = presets.COMA
 
 
 def counterfactual_advantage(q: Tensor, pi: Tensor, actions: Tensor) -> Tensor:
@@ -103,7 +69,8 @@ class COMA(Algorithm):
         network = RecurrentAgent if c.recurrent else FeedForwardAgent
         self.actor = self.part("actor", lambda: network(spec, c.hidden, c.last_action))
         self.critic = self.part(
-            "critic", lambda: CounterfactualCritic(spec.n_agents, spec.n_actions, spec.obs_dim, spec.state_dim, c.critic_hidden)
+            "critic",
+            lambda: CounterfactualCritic(spec.n_agents, spec.n_actions, spec.obs_dim, spec.state_dim, c.critic_hidden),
         )
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
 
@@ -166,7 +133,10 @@ class COMA(Algorithm):
         return critic + actor, {**a, **b}
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        return {"critic": self.make_optimizer(self.critic, lr=self.config.critic_lr), "actor": self.make_optimizer(self.actor)}
+        return {
+            "critic": self.make_optimizer(self.critic, lr=self.config.critic_lr),
+            "actor": self.make_optimizer(self.actor),
+        }
 
     def iterate(self, ctx) -> dict[str, Tensor]:
         batch = ctx.collect()

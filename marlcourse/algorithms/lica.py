@@ -18,16 +18,15 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..core import Action, Algorithm, Config, EpisodeBatch, Observation
 from ..exploration import categorical, masked
-from ..nets.agents import FeedForwardAgent, RecurrentAgent, previous_actions
+from ..nets.agents import RecurrentAgent, previous_actions
 from ..nets.critics import MixingCritic
+from ..nets.small import FeedForwardAgent
 from ..targets import masked_mean, td_lambda
-
-RELEASE = "mzho7212/LICA, src/config/algs/lica.yaml"
-JUNCTION = "mzho7212/LICA, one-step traffic junction"
+from . import presets
 
 
 @dataclass(frozen=True)
@@ -50,32 +49,11 @@ class LICAConfig(Config):
     target_every: int = 200
     chunk_rows: int | None = None
 
-    presets: ClassVar = {
-        "lica": {
-            "gamma": (0.99, RELEASE),
-            "lam": (0.8, RELEASE),
-            "lr": (2.5e-3, RELEASE),
-            "critic_lr": (5e-4, RELEASE),
-            "optimizer": (torch.optim.Adam, RELEASE),
-            "grad_clip": (10.0, RELEASE),
-            "xi": (0.06, RELEASE),
-            "target_every": (200, RELEASE),
-        },
-        "junction": {
-            "lr": (1e-2, JUNCTION),
-            "critic_lr": (2e-2, JUNCTION),
-            "optimizer": (torch.optim.Adam, JUNCTION),
-            "grad_clip": (None, JUNCTION),
-            "recurrent": (False, JUNCTION),
-            "last_action": (False, JUNCTION),
-            "xi": (0.0, JUNCTION + ": it has no entropy term"),
-            "critic_updates": (5, JUNCTION),
-        },
-    }
+    presets: ClassVar = presets.LICA
 
 
 class LICA(Algorithm):
-    """Parts: ``actor`` (shapes as :class:`RecurrentAgent`) and ``critic`` (``forward(state [...,S], u [...,N,A]) -> [...]``)."""
+    """Parts: ``actor`` (shapes as :class:`RecurrentAgent`) and ``critic`` (``forward(state, u) -> [...]``)."""
 
     Config = LICAConfig
 
@@ -129,7 +107,10 @@ class LICA(Algorithm):
         return critic + actor, {**a, **b}
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        return {"critic": self.make_optimizer(self.critic, lr=self.config.critic_lr), "actor": self.make_optimizer(self.actor)}
+        return {
+            "critic": self.make_optimizer(self.critic, lr=self.config.critic_lr),
+            "actor": self.make_optimizer(self.actor),
+        }
 
     def iterate(self, ctx) -> dict[str, Tensor]:
         batch = ctx.collect()

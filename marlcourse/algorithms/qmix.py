@@ -21,14 +21,11 @@ from torch import Tensor, nn
 
 from ..core import Action, Algorithm, Config, EpisodeBatch, Observation
 from ..exploration import Schedule, epsilon_greedy, masked
-from ..nets.agents import FeedForwardAgent, RecurrentAgent, previous_actions
+from ..nets.agents import RecurrentAgent, previous_actions
 from ..nets.mixers import MonotonicMixer
+from ..nets.small import FeedForwardAgent
 from ..targets import masked_mean, td_lambda
-
-PYMARL = "oxwhirl/pymarl, src/config/default.yaml and algs/qmix.yaml"
-PYMARL2 = "hijkzzz/pymarl2, src/config/algs/qmix.yaml"
-EPYMARL = "uoe-agents/epymarl, src/config/algs/qmix.yaml"
-OURS = "marlcourse: a one-step table or a two-step tree needs neither memory, nor a large buffer, nor small steps"
+from . import presets
 
 
 @dataclass(frozen=True)
@@ -55,59 +52,7 @@ class QMIXConfig(Config):
     target_every: int = 200
     chunk_rows: int | None = None
 
-    presets: ClassVar = {
-        "pymarl": {
-            "gamma": (0.99, PYMARL),
-            "lr": (5e-4, PYMARL),
-            "optimizer": (torch.optim.RMSprop, PYMARL),
-            "grad_clip": (10.0, PYMARL),
-            "hidden": (64, PYMARL),
-            "embed": (32, PYMARL),
-            "hypernet_layers": (2, PYMARL),
-            "epsilon": (Schedule(1.0, 0.05, 50_000), PYMARL),
-            "replay_episodes": (5000, PYMARL),
-            "batch_size": (32, PYMARL),
-            "target_every": (200, PYMARL + " (there in episodes; one update per episode makes it updates)"),
-        },
-        "pymarl2": {
-            "lam": (0.6, PYMARL2),
-            "lr": (1e-3, PYMARL2),
-            "optimizer": (torch.optim.Adam, PYMARL2),
-            "epsilon": (Schedule(1.0, 0.05, 100_000), PYMARL2),
-            "batch_size": (128, PYMARL2),
-        },
-        "epymarl": {
-            "lr": (5e-4, EPYMARL),
-            "optimizer": (torch.optim.Adam, EPYMARL),
-            "recurrent": (False, EPYMARL),
-            "last_action": (False, EPYMARL),
-            "epsilon": (Schedule(1.0, 0.05, 50_000), EPYMARL),
-            "batch_size": (32, EPYMARL),
-        },
-        "two-step": {
-            "gamma": (0.99, "Rashid et al. 2018, appendix on the two-step game"),
-            "epsilon": (Schedule(1.0, 1.0, 0), "Rashid et al. 2018: epsilon = 1 throughout, so that all data are uniform"),
-            "recurrent": (False, OURS),
-            "last_action": (False, OURS),
-            "optimizer": (torch.optim.Adam, OURS),
-            "lr": (5e-3, OURS),
-            "hypernet_layers": (2, OURS),
-            "replay_episodes": (512, OURS),
-            "batch_size": (64, OURS),
-            "target_every": (25, OURS),
-        },
-        "matrix": {
-            "epsilon": (Schedule(1.0, 1.0, 0), "Son et al. 2019 (QTRAN), section 5.1: a uniform policy gives full exploration"),
-            "recurrent": (False, OURS),
-            "last_action": (False, OURS),
-            "optimizer": (torch.optim.Adam, OURS),
-            "lr": (5e-3, OURS),
-            "hidden": (32, OURS),
-            "replay_episodes": (2048, OURS),
-            "batch_size": (256, OURS),
-            "target_every": (25, OURS),
-        },
-    }
+    presets: ClassVar = presets.QMIX
 
 
 class QMIX(Algorithm):

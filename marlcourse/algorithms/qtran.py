@@ -24,9 +24,8 @@ from ..exploration import masked
 from ..nets.agents import previous_actions
 from ..nets.critics import JointCritic, StateValue
 from ..targets import masked_mean, td_target
-from .qmix import OURS, PYMARL, QMIX, QMIXConfig
-
-QTRAN_YAML = "oxwhirl/pymarl, src/config/algs/qtran.yaml"
+from . import presets
+from .qmix import QMIX, QMIXConfig
 
 
 @dataclass(frozen=True)
@@ -37,16 +36,7 @@ class QTRANConfig(QMIXConfig):
     lambda_nopt: float = 0.1
     joint_hidden: int = 64
 
-    presets: ClassVar = {
-        "pymarl": {
-            **{k: v for k, v in QMIXConfig.presets["pymarl"].items() if k not in ("embed", "hypernet_layers")},
-            "lambda_opt": (1.0, QTRAN_YAML),
-            "lambda_nopt": (0.1, QTRAN_YAML),
-            "joint_hidden": (64, QTRAN_YAML),
-        },
-        "two-step": {**QMIXConfig.presets["two-step"], "lambda_opt": (1.0, QTRAN_YAML), "lambda_nopt": (0.1, QTRAN_YAML)},
-        "matrix": {**QMIXConfig.presets["matrix"], "lambda_opt": (1.0, QTRAN_YAML), "lambda_nopt": (0.1, QTRAN_YAML)},
-    }
+    presets: ClassVar = presets.QTRAN
 
 
 class QTRAN(QMIX):
@@ -57,7 +47,9 @@ class QTRAN(QMIX):
     def build(self) -> None:
         super().build()
         c, spec = self.config, self.spec
-        self.joint_critic = self.part("joint_critic", lambda: JointCritic(spec.state_dim, c.hidden, spec.n_actions, c.joint_hidden))
+        self.joint_critic = self.part(
+            "joint_critic", lambda: JointCritic(spec.state_dim, c.hidden, spec.n_actions, c.joint_hidden)
+        )
         self.value = self.part("value", lambda: StateValue(spec.state_dim, c.joint_hidden))
         self.target_joint_critic = copy.deepcopy(self.joint_critic).requires_grad_(False)
 

@@ -1,6 +1,6 @@
 """VDN: value-decomposition networks (Sunehag et al., AAMAS 2018, arXiv:1706.05296).
 
-    Q_tot = Q_1 + ... + Q_N,   minimise  sum_t m_t (Q_tot - y_t)^2 / sum_t m_t,   y = r + gamma (1 - terminated) sum_i max Qbar_i
+    minimise  sum_t m_t (Q_1 + ... + Q_N - y_t)^2 / sum_t m_t,   y = r + gamma (1 - terminated) sum_i max Qbar_i
 
 Differs from its parent QMIX: the mixer is a sum, with no parameters and no state.
 Deviates from the paper as PyMARL does: parameters are shared between agents, and double Q-learning chooses the target's action.

@@ -22,14 +22,12 @@ import torch
 from torch import Tensor
 
 from ..core import EpisodeBatch
-from ..exploration import Schedule
-from ..nets.agents import FeedForwardAgent, RecurrentAgent
-from ..nets.mixers import FreeMixer
+from ..nets.agents import RecurrentAgent
+from ..nets.critics import FreeMixer
+from ..nets.small import FeedForwardAgent
 from ..targets import masked_mean, td_lambda
-from .qmix import OURS, QMIX, QMIXConfig
-
-WQMIX = "oxwhirl/wqmix, src/config/algs/{ow,cw}_qmix.yaml"
-PYMARL2 = "hijkzzz/pymarl2, src/config/algs/{ow,cw}_qmix.yaml"
+from . import presets
+from .qmix import QMIX, QMIXConfig
 
 
 @dataclass(frozen=True)
@@ -40,27 +38,7 @@ class WQMIXConfig(QMIXConfig):
     central_hidden: int = 256
     central_loss: float = 1.0
 
-    presets: ClassVar = {
-        "wqmix": {
-            "alpha": (0.1, WQMIX),
-            "lr": (5e-4, WQMIX),
-            "optimizer": (torch.optim.RMSprop, WQMIX),
-            "epsilon": (Schedule(1.0, 0.05, 50_000), WQMIX),
-            "batch_size": (32, WQMIX),
-            "central_hidden": (256, WQMIX),
-            "central_loss": (1.0, WQMIX),
-        },
-        "pymarl2": {
-            "lam": (0.6, PYMARL2),
-            "lr": (1e-3, PYMARL2),
-            "optimizer": (torch.optim.Adam, PYMARL2),
-            "epsilon": (Schedule(1.0, 0.05, 100_000), PYMARL2),
-            "batch_size": (128, PYMARL2),
-            "central_loss": (0.5, PYMARL2),
-        },
-        "two-step": {**QMIXConfig.presets["two-step"], "alpha": (0.1, WQMIX), "central_hidden": (64, OURS)},
-        "matrix": {**QMIXConfig.presets["matrix"], "alpha": (0.1, WQMIX), "central_hidden": (64, OURS)},
-    }
+    presets: ClassVar = presets.WQMIX
 
 
 class OWQMIX(QMIX):

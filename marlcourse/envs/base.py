@@ -130,7 +130,7 @@ class World:
     _masks_actions = False  # True in a world whose ``avail`` is not all True
 
     def raise_if_illegal(self) -> None:
-        """Read the flag that unavailable actions set on a GPU (it waits for the GPU; ``collect`` calls it at its end)."""
+        """Read the flag that unavailable actions set on a GPU (it waits; ``collect`` calls it at its end)."""
         if bool(self.illegal):
             self.illegal = torch.zeros_like(self.illegal)
             raise ValueError(

@@ -66,27 +66,6 @@ class RecurrentAgent(nn.Module):
         return self.head(features), hidden
 
 
-class FeedForwardAgent(nn.Module):
-    """Linear - ReLU - Linear - ReLU - Linear: no memory. ``hidden`` passes through untouched. Shapes as RecurrentAgent."""
-
-    def __init__(self, spec: EnvSpec, hidden: int = 64, last_action: bool = False, agent_id: bool = True):
-        super().__init__()
-        self.hidden = hidden
-        self.fc1 = InputLayer(spec, hidden, last_action, agent_id)
-        self.fc2 = nn.Linear(hidden, hidden)
-        self.head = nn.Linear(hidden, spec.n_actions)
-
-    def initial_hidden(self, batch_size: int, n_agents: int) -> Tensor:
-        return torch.zeros(batch_size, n_agents, 0, device=self.head.weight.device)
-
-    def encode(self, obs: Tensor, last_action: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.relu(self.fc2(torch.relu(self.fc1(obs, last_action)))), hidden
-
-    def forward(self, obs: Tensor, last_action: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        features, hidden = self.encode(obs, last_action, hidden)
-        return self.head(features), hidden
-
-
 def previous_actions(actions: Tensor, first: Tensor) -> Tensor:
     """actions [B,T,N], first [B,N] (the action before the row, -1 at a reset) -> last_action [B,T+1,N]."""
     return torch.cat([first.unsqueeze(1), actions], 1)

@@ -21,7 +21,9 @@ class CounterfactualCritic(nn.Module):
         self.n_agents, self.n_actions = n_agents, n_actions
         width = state_dim + obs_dim + 2 * n_agents * n_actions + n_agents
         self.net = nn.Sequential(
-            *(nn.Linear(width, hidden), nn.ReLU()), *(nn.Linear(hidden, hidden), nn.ReLU()), nn.Linear(hidden, n_actions)
+            *(nn.Linear(width, hidden), nn.ReLU()),
+            *(nn.Linear(hidden, hidden), nn.ReLU()),
+            nn.Linear(hidden, n_actions),
         )
 
     def forward(self, state: Tensor, obs: Tensor, actions: Tensor, last_action: Tensor) -> Tensor:
@@ -104,6 +106,23 @@ class StateValue(nn.Module):
 
     def forward(self, state: Tensor) -> Tensor:
         return self.net(state).squeeze(-1)
+
+
+class FreeMixer(nn.Module):
+    """An unrestricted mixer: an MLP on [Q, state] plus V(s). Weighted QMIX uses it for its central critic."""
+
+    def __init__(self, n_agents: int, state_dim: int, hidden: int = 256):
+        super().__init__()
+        self.net = nn.Sequential(
+            *(nn.Linear(n_agents + state_dim, hidden), nn.ReLU()),
+            *(nn.Linear(hidden, hidden), nn.ReLU()),
+            *(nn.Linear(hidden, hidden), nn.ReLU()),
+            nn.Linear(hidden, 1),
+        )
+        self.v = nn.Sequential(nn.Linear(state_dim, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+
+    def forward(self, q: Tensor, state: Tensor) -> Tensor:
+        return (self.net(torch.cat([q, state], -1)) + self.v(state)).squeeze(-1)
 
 
 def mlp(width_in: int, hidden: int) -> nn.Sequential:

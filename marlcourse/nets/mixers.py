@@ -5,7 +5,6 @@ The contract for a mixer of your own: ``forward(q [...,N], state [...,S]) -> q_t
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -43,20 +42,3 @@ class MonotonicMixer(nn.Module):
         w1 = self.w1(state).abs().unflatten(-1, (-1, self.embed))  # [...,N,E]
         x = (q.unsqueeze(-2) @ w1).squeeze(-2) + self.b1(state)  # [...,E]
         return (F.elu(x) * self.w2(state).abs()).sum(-1) + self.v(state).squeeze(-1)
-
-
-class FreeMixer(nn.Module):
-    """An unrestricted mixer: an MLP on [Q, state] plus V(s). Weighted QMIX uses it for its central critic."""
-
-    def __init__(self, n_agents: int, state_dim: int, hidden: int = 256):
-        super().__init__()
-        self.net = nn.Sequential(
-            *(nn.Linear(n_agents + state_dim, hidden), nn.ReLU()),
-            *(nn.Linear(hidden, hidden), nn.ReLU()),
-            *(nn.Linear(hidden, hidden), nn.ReLU()),
-            nn.Linear(hidden, 1),
-        )
-        self.v = nn.Sequential(nn.Linear(state_dim, hidden), nn.ReLU(), nn.Linear(hidden, 1))
-
-    def forward(self, q: Tensor, state: Tensor) -> Tensor:
-        return (self.net(torch.cat([q, state], -1)) + self.v(state)).squeeze(-1)

@@ -1,9 +1,33 @@
-"""The networks of the one-step junction, in the sizes of LICA's release: nothing but two cars, two actions, 32 units."""
+"""Networks without memory: for worlds of one or two steps, and the junction's in the sizes of LICA's release."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+
+from ..core import EnvSpec
+from .agents import InputLayer
+
+
+class FeedForwardAgent(nn.Module):
+    """Linear - ReLU - Linear - ReLU - Linear: no memory. ``hidden`` passes through untouched. Shapes as RecurrentAgent."""
+
+    def __init__(self, spec: EnvSpec, hidden: int = 64, last_action: bool = False, agent_id: bool = True):
+        super().__init__()
+        self.hidden = hidden
+        self.fc1 = InputLayer(spec, hidden, last_action, agent_id)
+        self.fc2 = nn.Linear(hidden, hidden)
+        self.head = nn.Linear(hidden, spec.n_actions)
+
+    def initial_hidden(self, batch_size: int, n_agents: int) -> Tensor:
+        return torch.zeros(batch_size, n_agents, 0, device=self.head.weight.device)
+
+    def encode(self, obs: Tensor, last_action: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.relu(self.fc2(torch.relu(self.fc1(obs, last_action)))), hidden
+
+    def forward(self, obs: Tensor, last_action: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        features, hidden = self.encode(obs, last_action, hidden)
+        return self.head(features), hidden
 
 
 class SigmoidAgent(nn.Module):

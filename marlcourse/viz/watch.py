@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from ..core import Algorithm, VecEnv
-from ..device import derive_seed, make_generator
 from ..rollout import observation_to
+from ..seeds import derive_seed, make_generator
 
 STRIP, WIDTH, LIMIT = 30, 300, 300_000  # caption height and least width in pixels; most bytes of a GIF
 
