@@ -38,6 +38,10 @@ def check(monkeypatch, tmp_path):
     return check_team_value
 
 
+def mine(q):
+    return torch.einsum("...n->...", q)
+
+
 def draw(answer, generator):
     return answer(torch.randn(4, 3, generator=generator))
 
@@ -112,8 +116,9 @@ def test_expect_says_what_is_wrong(got, expected, words):
     assert len(said.splitlines()) == 2
 
 
-def test_expect_prefers_the_hint_of_the_check_and_has_one_tolerance():
-    assert message(torch.ones(3, 1), torch.ones(3), hint="sum over agents").endswith("hint: sum over agents")
+def test_expect_adds_the_hint_of_the_check_and_has_one_tolerance():
+    assert message(torch.ones(3, 1), torch.ones(3), hint="sum over agents").endswith("unsqueeze?; sum over agents")
+    assert message(1, 2, hint="sum over agents").endswith("hint: sum over agents")
     expect(1 + 0.5 * exercises.RTOL, 1.0, call="f(x)")
     message(1 + 20 * exercises.RTOL, 1.0)
     expect(1.05, 1.0, call="f(x)", rtol=0.1)
@@ -131,8 +136,8 @@ def test_require():
 
 
 def test_a_pass_is_printed_and_recorded_once(check, capsys):
-    check(team_value)
-    check(team_value)
+    check(mine)
+    check(mine)
     assert capsys.readouterr().out == "Exercise 90.1 - passed\n" * 2
     assert list(json.loads(exercises.progress_file().read_text())["passed"]) == ["90.1"]
 
@@ -205,9 +210,6 @@ def test_a_check_is_deterministic_and_leaves_random_generators_alone(check):
 
 
 def test_mine_or_reference(check, capsys, monkeypatch):
-    def mine(q):
-        return q.sum(-1)
-
     def wrong(q):
         return q.mean(-1)
 
@@ -223,8 +225,18 @@ def test_mine_or_reference(check, capsys, monkeypatch):
         mine_or_reference("90.1", wrong, check)
 
 
+def test_the_reference_left_by_the_net_is_no_pass(check, capsys):
+    """A reader whose own cell failed runs the check again: the name still holds the course's answer."""
+    answer = mine_or_reference("90.1", lambda q: q.mean(-1), check)
+    with pytest.raises(ExerciseIncomplete, match="was given the course's own answer, not yours"):
+        check(answer)
+    assert not exercises.progress_file().exists()
+    assert mine_or_reference("90.1", answer, check) is team_value
+    assert "still going on with the course's own answer" in capsys.readouterr().out
+
+
 def test_the_solution_must_agree_with_the_reference(check):
-    check.same(lambda q: torch.einsum("bn->b", q))
+    check.same(mine)
     with pytest.raises(ExerciseIncomplete, match="draw 0"):
         check.same(lambda q: q.sum(-1).abs())
 
@@ -254,7 +266,7 @@ def test_a_damaged_progress_file_is_kept_aside(check, capsys):
     file = exercises.progress_file()
     for number, content in enumerate(["{half", "[]", '{"passed": {"90.1": 3}}']):
         file.write_text(content)
-        check(team_value)
+        check(mine)
         aside = file.with_name(f"progress.json.damaged{number + 1 if number else ''}")
         assert aside.read_text() == content
         assert "it was kept as" in capsys.readouterr().out
@@ -264,7 +276,7 @@ def test_a_damaged_progress_file_is_kept_aside(check, capsys):
 def test_progress_that_cannot_be_written_does_not_stop_the_lesson(check, capsys, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MARLCOURSE_PROGRESS", str(tmp_path / "file" / "progress.json"))
-    check(team_value)
+    check(mine)
     assert "Progress was not saved" in capsys.readouterr().out
 
 
@@ -272,7 +284,7 @@ def test_progress_shows_what_is_open(check, monkeypatch):
     monkeypatch.setattr(exercises, "load_all", lambda: dict(exercises.REGISTRY))
     assert "Chapter 90: 0 of 1 passed" in repr(exercises.progress())
     assert "[ ] 90.1  the team's value" in repr(exercises.progress())
-    check(team_value)
+    check(mine)
     assert "[x] 90.1" in repr(exercises.progress())
 
 
@@ -303,11 +315,7 @@ def test_scale(monkeypatch):
     monkeypatch.setenv("MARLCOURSE_SCALE", "ci")
     assert scale() == "ci" and by_scale(ci=1, demo=2) == 1
     monkeypatch.setenv("MARLCOURSE_SCALE", "full")
-    assert (
-        by_scale(ci=1, demo=2, full=3) == 3
-        and by_scale(ci=1, demo=2) == 2
-        and by_scale(ci=1, demo=2, full=None) is None
-    )
+    assert by_scale(ci=1, demo=2, full=3) == 3 and by_scale(ci=1, demo=2) == 2 and by_scale(ci=1, demo=2, full=None) is None
     monkeypatch.setenv("MARLCOURSE_SCALE", "huge")
     with pytest.raises(ValueError, match="MARLCOURSE_SCALE is 'huge'; set it to ci, demo, full"):
         scale()

@@ -29,9 +29,7 @@ def chapter_of(solution):
 
 def environment(folder, strict):
     """Variables of a notebook run: ci scale, the reader's progress elsewhere, nothing of the outer pytest."""
-    env = {
-        name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV_CORE", "MARLCOURSE"))
-    }
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV_CORE", "MARLCOURSE"))}
     env.update(MARLCOURSE_SCALE="ci", MARLCOURSE_PROGRESS=str(folder / "progress.json"), OMP_NUM_THREADS="1")
     env["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     return {**env, "MARLCOURSE_STRICT": "1"} if strict else env
@@ -52,7 +50,7 @@ def nbval(path, folder, mode, strict):
     ]
     command += ["-p", "no:cacheprovider", "-q", "--tb=short", mode, "--nbval-sanitize-with", str(SANITIZER)]
     command += ["--nbval-cell-timeout", str(CELL_SECONDS), "--nbval-current-env", str(path)]
-    return subprocess.run(command, env=environment(folder, strict), cwd=folder, capture_output=True, text=True)
+    return subprocess.run(command, env=environment(folder, strict), cwd=folder, capture_output=True, text=True, timeout=900)
 
 
 # ------------------------------------------------------------------------------------------------ without a kernel
