@@ -63,9 +63,7 @@ class LivePlot(Callback):
             _reference_lines(axes[0, 0], self.reference)
             if self.reference:
                 axes[0, 0].legend(loc="best")
-            figure.suptitle(
-                f"{run.algorithm} on {run.env}, 1 seed (seed {run.seed}), {trainer.env_steps:,} steps", fontsize=12
-            )
+            figure.suptitle(f"{run.algorithm} on {run.env}, 1 seed (seed {run.seed}), {trainer.env_steps:,} steps", fontsize=12)
         return figure
 
     @staticmethod

@@ -163,9 +163,7 @@ def plot_outcomes(
     for method, row in table.items():
         bad = [o for o, share in row.items() if not -1e-6 <= share <= 1 + 1e-6]
         if bad:
-            raise ValueError(
-                f"{method}: the share of {bad[0]!r} is {row[bad[0]]:g}; give shares between 0 and 1, not counts."
-            )
+            raise ValueError(f"{method}: the share of {bad[0]!r} is {row[bad[0]]:g}; give shares between 0 and 1, not counts.")
         if kind == "stacked" and abs(sum(row.values()) - 1) > 1e-3:
             raise ValueError(
                 f"{method}: the shares add up to {sum(row.values()):g}; a stacked bar needs shares that add up to 1."
@@ -190,9 +188,7 @@ def _grouped(ax, table, outcomes, null_label, colours) -> None:
         heights = [row.get(o, 0.0) for o in outcomes]
         bars = ax.bar(x, heights, width * 0.94, color=color, label=method, hatch=hatch, edgecolor="white", linewidth=0)
         if len(table) <= 5:
-            ax.bar_label(
-                bars, [f"{h:.2f}".removeprefix("0") if h < 0.995 else "1" for h in heights], fontsize=8.5, padding=1
-            )
+            ax.bar_label(bars, [f"{h:.2f}".removeprefix("0") if h < 0.995 else "1" for h in heights], fontsize=8.5, padding=1)
     ax.set_xticks(range(len(outcomes)), [_wrapped(o) for o in outcomes])
     ax.set_ylabel("share")
     ax.set_ylim(0, 1.08 if max(max(r.values()) for r in table.values()) > 0.6 else None)
@@ -299,9 +295,7 @@ def heat_tables(
             first = ax is axes[0]
             if name in greedy and not first:
                 i, j = (int(k) for k in greedy[name])
-                ax.add_patch(
-                    plt.Rectangle((j - 0.45, i - 0.45), 0.9, 0.9, fill=False, edgecolor=INK, linewidth=3, zorder=3)
-                )
+                ax.add_patch(plt.Rectangle((j - 0.45, i - 0.45), 0.9, 0.9, fill=False, edgecolor=INK, linewidth=3, zorder=3))
             below = "★ optimum" if first else _verdict(table, payoff, greedy.get(name))
             ax.set_title(name, fontsize=13, fontweight="bold", loc="center", pad=20 if below else 6)
             ax.text(0.5, 1.025, below, transform=ax.transAxes, ha="center", va="bottom", fontsize=9.5, color="#455A64")
@@ -465,11 +459,7 @@ def _arrows(ax, table: np.ndarray, arrows) -> None:
     else:
         centres = np.linspace(0.06, 0.94, 10)
         x, y = (m.ravel() for m in np.meshgrid(centres, centres))
-        u, v = (
-            exact_gradient(table, x, y)
-            if arrows is True
-            else (np.asarray(_numpy(g), dtype=float) for g in arrows(x, y))
-        )
+        u, v = exact_gradient(table, x, y) if arrows is True else (np.asarray(_numpy(g), dtype=float) for g in arrows(x, y))
     longest = np.hypot(u, v).max()
     if longest > 0:
         ax.quiver(

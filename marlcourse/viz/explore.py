@@ -31,8 +31,8 @@ class Control:
         """The ipywidgets widget, named after the argument unless it has a label."""
         import ipywidgets
 
-        options = {"description": name.replace("_", " "), "style": {"description_width": "initial"}, **self.options}
-        options = {k: v for k, v in options.items() if v is not None}
+        options = {"style": {"description_width": "initial"}, **self.options}
+        options["description"] = options.get("description") or name.replace("_", " ")
         options["layout"] = ipywidgets.Layout(width="420px" if "Slider" in self.kind else "320px")
         return getattr(ipywidgets, self.kind)(value=self.value, **options)
 
@@ -140,9 +140,7 @@ class Explorer:
 
         self.plot, self.controls, self.editor = plot, controls, editor
         self.figure = None
-        self.image = ipywidgets.Image(
-            format="png", layout=ipywidgets.Layout(max_width="100%", width="auto", height="auto")
-        )
+        self.image = ipywidgets.Image(format="png", layout=ipywidgets.Layout(max_width="100%", width="auto", height="auto"))
         self.message = ipywidgets.HTML()
         sliders = ipywidgets.VBox(list(controls.values()))
         top = (
@@ -242,9 +240,7 @@ class TableEditor:
         self.tables, self.limit, self.labels = tables, limit, labels
         self.on_change: Callable[[], None] = lambda: None
         self.holder = ipywidgets.VBox()
-        self.name = ipywidgets.Dropdown(
-            options=list(tables), description="game", layout=ipywidgets.Layout(width="260px")
-        )
+        self.name = ipywidgets.Dropdown(options=list(tables), description="game", layout=ipywidgets.Layout(width="260px"))
         self.reset = ipywidgets.Button(description="reset the table", layout=ipywidgets.Layout(width="130px"))
         self.name.observe(lambda change: self._load(), "value")
         self.reset.on_click(lambda button: self._load())

@@ -1,8 +1,8 @@
 """One colour, marker and line style per algorithm, the same in the whole course.
 
-Colours start from the palettes of Okabe and Ito (2008) and Paul Tol (2021), which keep apart for colour-blind readers;
-algorithms drawn together in a chapter are farther apart than others. Twenty colours cannot all stay apart for
-everybody, so that each algorithm also has a (marker, line style) pair of its own.
+Colours start from the palettes of Okabe and Ito (2008) and Paul Tol (2021) and were moved until algorithms that one
+chapter draws together stay apart for readers without red or green cones too (a test holds that). Twenty colours cannot
+all stay apart for everybody, so that each algorithm also has a (marker, line style) pair of its own.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ ALGORITHMS: dict[str, tuple[str, str, str]] = {
     "VDN": ("#E69F00", "s", "-"),
     "QMIX": ("#0072B2", "o", "-"),
     "QMIX-simple": ("#332288", "o", "--"),
-    "QMIX-GRE": ("#00A087", "D", "--"),
-    "OW-QMIX": ("#CC79A7", "^", "--"),
+    "QMIX-GRE": ("#00C083", "D", "--"),
+    "OW-QMIX": ("#E08AB8", "^", "--"),
     "CW-QMIX": ("#882255", "^", "-"),
     "QTRAN": ("#009E4F", "P", "-"),
     "COMA (on-policy)": ("#D55E00", "h", "-"),
     "COMA (as released)": ("#7A3B12", "h", "--"),
-    "LICA": ("#1B9AAA", "p", "-"),
-    "MNMPG": ("#AA3377", "X", "-"),
-    "NQMIX": ("#999933", "d", "-"),
-    "HAPPO": ("#EE6677", "<", "-"),
-    "HATRPO": ("#6A4C93", ">", "-"),
-    "MAPPO": ("#4477AA", "8", "-"),
+    "LICA": ("#1B95B2", "p", "-"),
+    "MNMPG": ("#A23179", "X", "-"),
+    "NQMIX": ("#979432", "d", "-"),
+    "HAPPO": ("#EE6860", "<", "-"),
+    "HATRPO": ("#6C419E", ">", "-"),
+    "MAPPO": ("#487DA8", "8", "-"),
     "IPPO": ("#66C2D7", "8", "--"),
-    "MAT": ("#228833", "*", "-"),
+    "MAT": ("#278633", "*", "-"),
     "MAT-Dec": ("#B8A934", "*", "--"),
     "random": ("#8A8A8A", "", ":"),
 }

@@ -66,9 +66,7 @@ class Animation:
         with plt.rc_context({"savefig.dpi": 72, "figure.dpi": 72, "animation.embed_limit": 20}):
             figure = plt.figure(figsize=(width / 72, height / 72))
             picture = figure.add_axes([0, 0, 1, 1], frameon=False, xticks=[], yticks=[]).imshow(self.frames[0])
-            player = FuncAnimation(
-                figure, lambda k: [picture.set_data(self.frames[k])], frames=len(self.frames), blit=False
-            )
+            player = FuncAnimation(figure, lambda k: [picture.set_data(self.frames[k])], frames=len(self.frames), blit=False)
             html = player.to_jshtml(fps=self.fps, default_mode="loop")
             plt.close(figure)
         return html
@@ -157,13 +155,9 @@ def watch(
     if kind not in ("gif", "jshtml"):
         raise ValueError(f"kind={kind!r} is unknown: use 'gif' or 'jshtml'.")
     if episodes < 1 or max_frames < 2 or fps <= 0:
-        raise ValueError(
-            f"Give at least 1 episode, 2 frames and a positive fps, not {episodes}, {max_frames} and {fps:g}."
-        )
+        raise ValueError(f"Give at least 1 episode, 2 frames and a positive fps, not {episodes}, {max_frames} and {fps:g}.")
     if algorithm.spec != env.spec:
-        raise ValueError(
-            f"The algorithm was built for {algorithm.spec.name}, not {env.spec.name}: build it with env.spec."
-        )
+        raise ValueError(f"The algorithm was built for {algorithm.spec.name}, not {env.spec.name}: build it with env.spec.")
     copy = env.fresh(num_envs=1, seed=derive_seed(seed, "watch"))
     generator = make_generator(algorithm.device, seed, "watch actions")
     film, returns, steps = _Film(max_frames), [], 0
