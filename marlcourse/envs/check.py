@@ -42,13 +42,11 @@ class _Check:
         before = _global_random()
         record = self.play(steps)
         if not _same(before, _global_random()):
-            self.fail(
-                "it moves a global random generator (random, numpy.random or torch): draw from a generator of its own"
-            )
+            self.fail("it moves a global random generator (random, numpy.random or torch): draw from a generator of its own")
         self.replay(
             self.env,
             record,
-            "the same seed and actions give different episodes the second time: something carries over, or draws elsewhere",
+            "the same seed and actions give other episodes the second time: something carries over, or draws elsewhere",
         )
         self.copies(record)
         self.saving()
@@ -76,9 +74,7 @@ class _Check:
         if not isinstance(s.actions, (Discrete, Box)):
             self.fail(f"spec.actions must be Discrete(n) or Box(dim, low, high), not {type(s.actions).__name__}")
         if s.state_is_obs and s.state_dim != s.n_agents * s.obs_dim:
-            self.fail(
-                f"with state_is_obs, state_dim must be n_agents * obs_dim = {s.n_agents * s.obs_dim}, not {s.state_dim}"
-            )
+            self.fail(f"with state_is_obs, state_dim must be n_agents * obs_dim = {s.n_agents * s.obs_dim}, not {s.state_dim}")
 
     # ------------------------------------------------------------------ shapes
 
@@ -165,9 +161,7 @@ class _Check:
                 self.fail("step() changes the tensor of actions that it was given")
             self.step_result(step)
             if not _same(kept, kept_copy):
-                self.fail(
-                    "an observation handed out earlier changed during step(): return new tensors, not views of a buffer"
-                )
+                self.fail("an observation handed out earlier changed during step(): return new tensors, not views of a buffer")
             record.append(("step", given, _copy(step)))
             self.standing_still(running, kept_copy, step)
             o, done = step.observation, step.terminated | step.truncated
@@ -195,9 +189,7 @@ class _Check:
                 )
             for name in ("terminated", "truncated"):
                 if bool(getattr(step, name)[world]):
-                    self.fail(
-                        f"{name} is True for world {world} after its ending step: it must be True on that step only"
-                    )
+                    self.fail(f"{name} is True for world {world} after its ending step: it must be True on that step only")
             if not _same(_row(before, world), _row(step.observation, world)):
                 self.fail(
                     f"world {world} has ended, yet its observation changes: "
@@ -232,19 +224,13 @@ class _Check:
             if copy is env:
                 self.fail("fresh() must give an independent copy, not the world itself")
             if copy.spec != s or copy.num_envs != env.num_envs:
-                self.fail(
-                    "fresh() must give a world with the same spec, and with num_envs as asked for (default: the same)"
-                )
-            self.replay(
-                copy, record, "fresh() is another world: the same seed and actions give different episodes there"
-            )
+                self.fail("fresh() must give a world with the same spec, and with num_envs as asked for (default: the same)")
+            self.replay(copy, record, "fresh() is another world: the same seed and actions give different episodes there")
             env.reset(seed=self.seed)
             half = max(1, len(record) // 2)
             for part in (record[1:half], record[half:]):
                 copy.step(self.actions(copy.reset(seed=self.seed + 2)))
-                self.replay(
-                    env, part, "playing in the copy that fresh() gave changes the original: they share something"
-                )
+                self.replay(env, part, "playing in the copy that fresh() gave changes the original: they share something")
         finally:
             copy.close()
         small = env.fresh(num_envs=1 if env.num_envs > 1 else 2)
@@ -294,9 +280,7 @@ class _Check:
             for value in x:
                 self.plain(value, where)
         elif type(x) not in (Tensor, int, float, bool, str, bytes, type(None)):
-            self.fail(
-                f"{where} holds a {type(x).__name__}: checkpoints hold tensors, numbers, strings, lists and dicts only"
-            )
+            self.fail(f"{where} holds a {type(x).__name__}: checkpoints hold tensors, numbers, strings, lists and dicts only")
 
     def bad_actions(self) -> None:
         env, s = self.env, self.spec
@@ -306,9 +290,7 @@ class _Check:
         except ValueError:
             pass
         except Exception as error:
-            self.fail(
-                f"actions of the wrong shape raise {type(error).__name__} instead of a ValueError that names the shape"
-            )
+            self.fail(f"actions of the wrong shape raise {type(error).__name__} instead of a ValueError that names the shape")
         else:
             self.fail("actions of the wrong shape are accepted: raise a ValueError that names the shape")
         if env.device.type != "cpu" or o.avail is None or bool(o.avail.all()):
@@ -324,17 +306,8 @@ class _Check:
         self.env.reset(seed=self.seed)
         for index in {0, self.env.num_envs - 1}:
             picture = self.env.frame(index)
-            if (
-                not isinstance(picture, np.ndarray)
-                or picture.dtype != np.uint8
-                or picture.ndim != 3
-                or picture.shape[2] != 3
-            ):
-                got = (
-                    f"{picture.dtype} {list(picture.shape)}"
-                    if isinstance(picture, np.ndarray)
-                    else type(picture).__name__
-                )
+            if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+                got = f"{picture.dtype} {list(picture.shape)}" if isinstance(picture, np.ndarray) else type(picture).__name__
                 self.fail(f"frame() must give a NumPy array HxWx3 of uint8, but gives {got}")
 
 

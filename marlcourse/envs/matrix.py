@@ -48,8 +48,7 @@ def payoff_table(table) -> Tensor:
         raise ValueError(f"This is not a payoff table: {form}.") from None
     if payoff.dim() < 2 or payoff.numel() == 0 or min(payoff.shape) < 2:
         raise ValueError(
-            f"A payoff table needs an axis per agent and at least two actions on each, got shape {list(payoff.shape)}: "
-            f"{form}."
+            f"A payoff table needs an axis per agent and at least two actions on each, got shape {list(payoff.shape)}: {form}."
         )
     if len(set(payoff.shape)) > 1:
         raise ValueError(
@@ -71,8 +70,7 @@ class MatrixGame(World):
         if isinstance(game, str):
             if game not in GAMES:
                 raise ValueError(
-                    f"Unknown matrix game {game!r}: {suggest(game, GAMES)} "
-                    "Or give a table, such as [[8, -12], [-12, 0]]."
+                    f"Unknown matrix game {game!r}: {suggest(game, GAMES)} Or give a table, such as [[8, -12], [-12, 0]]."
                 )
             table, title = GAMES[game][0], f"matrix/{game}"
         else:
@@ -101,15 +99,13 @@ class MatrixGame(World):
         return Observation(one, one[:, 0], torch.ones(b, n, self.spec.n_actions, dtype=torch.bool, device=self.device))
 
     def frame(self, index: int = 0) -> np.ndarray:
-        """The table, with the joint action played in a frame (games of two agents; others show their best entries)."""
-        played = None if self.state is None else self.state["played"][index].tolist()
-        table = self.payoff if self.payoff.dim() == 2 else self.payoff.flatten(1)
-        chosen = (
-            None
-            if played is None or played[0] < 0
-            else (played[0], int(np.ravel_multi_index(played[1:], self.payoff.shape[1:])))
-        )
-        return draw_table(table.cpu().numpy(), chosen, self.spec.name)
+        """The table, with the joint action played in a frame (of more agents: the others' joint actions in a row)."""
+        table = self.payoff.flatten(1).cpu().numpy()
+        played = [-1] if self.state is None else self.state["played"][index].tolist()
+        if played[0] < 0:
+            return draw_table(table, None, self.spec.name)
+        column = int(np.ravel_multi_index(played[1:], self.payoff.shape[1:]))
+        return draw_table(table, (played[0], column), self.spec.name)
 
 
 class TwoStep(World):
@@ -134,12 +130,8 @@ class TwoStep(World):
         node = state["node"]
         reward = self.payoff[node, actions[:, 0], actions[:, 1]]
         ended = node > 0
-        return (
-            {"node": torch.where(ended, node, 1 + actions[:, 0]), "played": actions},
-            reward,
-            ended,
-            {"won": reward >= 8},
-        )
+        new = {"node": torch.where(ended, node, 1 + actions[:, 0]), "played": actions}
+        return new, reward, ended, {"won": reward >= 8}
 
     def _observe(self, state):
         one_hot = torch.nn.functional.one_hot(state["node"], 3).float()
@@ -153,6 +145,4 @@ class TwoStep(World):
         node = int(self.state["node"][index])
         over = not bool(self.running[index])
         title = ["1: agent 1 picks 2A or 2B", "2A", "2B"][node]
-        return draw_table(
-            self.payoff[node].cpu().numpy(), tuple(self.state["played"][index].tolist()) if over else None, title
-        )
+        return draw_table(self.payoff[node].cpu().numpy(), tuple(self.state["played"][index].tolist()) if over else None, title)

@@ -39,9 +39,7 @@ PLAIN = (bool, int, float, str, type(None), list, tuple, dict, np.ndarray)
 def _registry() -> dict[str, tuple[str, dict]]:
     """{id: (module:class, arguments)} of ma-gym's own games. Raises ModuleNotFoundError with the fix."""
     if importlib.util.find_spec("ma_gym") is None:
-        raise ModuleNotFoundError(
-            "The package ma-gym is not installed: run `marlcourse install ma-gym`.", name="ma_gym"
-        )
+        raise ModuleNotFoundError("The package ma-gym is not installed: run `marlcourse install ma-gym`.", name="ma_gym")
     with old_gym(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its docstrings hold invalid escapes
         ma_gym = importlib.import_module("ma_gym")
@@ -82,9 +80,7 @@ class MaGymWorld(PythonWorld):
         n, spaces = self.game.n_agents, self.game.observation_space
         obs_dim = max(int(np.prod(space.shape)) for space in spaces)
         self.sizes = [space.n for space in self.game.action_space]
-        self.spec = EnvSpec(
-            f"ma-gym/{id}", n, obs_dim, n * obs_dim, limit, Discrete(max(self.sizes)), state_is_obs=True
-        )
+        self.spec = EnvSpec(f"ma-gym/{id}", n, obs_dim, n * obs_dim, limit, Discrete(max(self.sizes)), state_is_obs=True)
         self.avail = np.arange(max(self.sizes)) < np.array(self.sizes)[:, None]
         self.own_limit, self.clock = own_limit, 0
         with self._own_random():

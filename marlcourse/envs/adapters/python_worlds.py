@@ -169,9 +169,7 @@ class Worker:
             else 'in a script, put the code that makes it under `if __name__ == "__main__":`, or use workers=0'
         )
         code = self.process.exitcode
-        return RuntimeError(
-            f"The worker process of world {self._which()} of {self.name} has died (exit code {code}): {hint}."
-        )
+        return RuntimeError(f"The worker process of world {self._which()} of {self.name} has died (exit code {code}): {hint}.")
 
     def close(self) -> None:
         self.connection.close()
