@@ -165,8 +165,7 @@ def torch_source(system, nvidia, env, probe=answers_at_once):
 ADVICE = (  # the first pattern found in a failed step's output decides
     (
         r"No space left on device|Errno 28|WinError 112|not enough space",
-        "The disk is full. Free about {} GB where {} lies (and in the temporary folder), then run the same "
-        "command again.",
+        "The disk is full. Free about {} GB where {} lies (and in the temporary folder), then run the same command again.",
     ),
     (
         r"ensurepip is not available|No module named '?(venv|ensurepip)|returned non-zero exit status 1.*ensurepip",
@@ -211,9 +210,7 @@ def run_step(title, command, required=True):
     """Run one step, showing what it does and for how long; a failure shows its last lines and the way out."""
     started, lines, arrived = time.time(), [], queue.Queue()
     print(title, flush=True)
-    process = subprocess.Popen(
-        command, env=child_environment(), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    process = subprocess.Popen(command, env=child_environment(), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     def read():
         for raw in process.stdout:
@@ -246,7 +243,7 @@ def follow(arrived, lines, started):
             if line is None:
                 break
             lines.append(line)
-            if "ninstall" not in line:  # pip speaks of uninstalling, then works for a minute on something else
+            if "existing" not in line and "ninstall" not in line:  # after these pip works for a minute on other things
                 newest = re.sub(r" \(from .*", "", line.strip())  # without the lock's long path
         except queue.Empty:
             pass
@@ -272,7 +269,7 @@ def set_up():
         raise Stop(problem)
     python, own = venv_python(), getattr(sys, "_base_executable", None) or sys.executable
     source = torch_source(platform.system(), has_nvidia_card(), os.environ)
-    pip = [python, "-m", "pip", "install", "--progress-bar", "off"]
+    pip = [python, "-m", "pip", "install", "--progress-bar", "off", "--no-compile"]  # Python compiles what is used, when it is
     print("Setting up the course in .venv: once, a few minutes, mostly downloading.", flush=True)
     run_step("[1/6] making .venv", [own, "-m", "venv", VENV])
     origin = "PyTorch's CPU builds" if source else "the ordinary registry"

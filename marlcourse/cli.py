@@ -47,9 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("env", help="a world, for instance two-step or matrix/climbing")
     train.add_argument("--algo", default="qmix", help="an algorithm, for instance qmix (default) or vdn")
     train.add_argument("--preset", help="published settings by name; without it the algorithm's defaults")
-    train.add_argument(
-        "--steps", type=int, default=20_000, help="environment steps, summed over worlds (default 20000)"
-    )
+    train.add_argument("--steps", type=int, default=20_000, help="environment steps, summed over worlds (default 20000)")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--num-envs", type=int, default=8, help="worlds played at once (default 8)")
     train.add_argument("--run-dir", type=Path, help="where the run, its checkpoints and its team are kept")
@@ -66,7 +64,9 @@ def build_parser() -> argparse.ArgumentParser:
         command.add_argument("--device", default="auto")
     evaluate.add_argument("--episodes", type=int, default=32)
     evaluate.set_defaults(run=run_evaluate)
-    watch.add_argument("--out", type=Path, default=Path("episode.gif"), help="the file to write (default episode.gif)")
+    watch.add_argument(
+        "--out", type=Path, default=Path("episode.gif"), help="a .gif (default episode.gif), or .html with controls"
+    )
     watch.set_defaults(run=run_watch)
 
     commands.add_parser("author", help="make and check chapters (for authors and teachers)", add_help=False)
@@ -113,16 +113,15 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
 
     env, team = world_and_team(arguments)
     result = mc.evaluate(env, team, arguments.episodes, seed=arguments.seed)
-    print(
-        f"{type(team).__name__} on {env.spec.name}, {arguments.episodes} episodes: {show(dataclasses.asdict(result))}."
-    )
+    print(f"{type(team).__name__} on {env.spec.name}, {arguments.episodes} episodes: {show(dataclasses.asdict(result))}.")
 
 
 def run_watch(arguments: argparse.Namespace) -> None:
     import marlcourse as mc
 
     env, team = world_and_team(arguments)
-    mc.watch(env, team, seed=arguments.seed, path=arguments.out)
+    kind = "jshtml" if arguments.out.suffix == ".html" else "gif"
+    mc.watch(env, team, seed=arguments.seed, kind=kind, path=arguments.out)
     print(f"One episode is in {arguments.out}.")
 
 

@@ -47,9 +47,7 @@ def install_ma_gym() -> str:
         return f"ma-gym {MA_GYM} is already installed."
     if metadata_of("ma-gym") != MA_GYM:
         pip("install", "--no-deps", "--ignore-requires-python", f"ma-gym=={MA_GYM}")
-    missing = [
-        package for package, module in (("pillow", "PIL"), ("six", "six")) if importlib.util.find_spec(module) is None
-    ]
+    missing = [package for package, module in (("pillow", "PIL"), ("six", "six")) if importlib.util.find_spec(module) is None]
     if missing:
         pip("install", *missing)
     importlib.invalidate_caches()
@@ -81,15 +79,17 @@ def stray_tests() -> list[Path]:
 
 
 def remove_files(files: list[Path]) -> None:
-    """Remove `files`, what Python compiled from them, and the folders that are empty then."""
+    """Remove `files`, what Python compiled from them, and the folders up to `tests` that are empty then."""
+    folders = set()
     for file in files:
         for compiled in (file.parent / "__pycache__").glob(file.stem + ".*.pyc"):
             compiled.unlink()
-        file.unlink()
-    folders = {file.parent for file in files} | {file.parent / "__pycache__" for file in files}
-    for folder in sorted(folders, key=lambda path: len(path.parts), reverse=True):
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+        file.unlink(missing_ok=True)  # it may have been one of those just removed
+        folders.add(next(folder for folder in file.parents if folder.name == "tests"))
+    for top in folders:
+        for folder in [*sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True), top]:
+            if not any(folder.iterdir()):
+                folder.rmdir()
 
 
 def metadata_of(package: str) -> str | None:
@@ -108,9 +108,7 @@ def pip(*arguments: str) -> None:
         return
     output = done.stdout + done.stderr
     if any(word in output for word in NO_NETWORK):
-        raise InstallError(
-            "The package registry cannot be reached: check the network, then run the same command again."
-        )
+        raise InstallError("The package registry cannot be reached: check the network, then run the same command again.")
     if "No module named pip" in output:
         raise InstallError(f"This Python has no pip: run `{sys.executable} -m ensurepip`, then the same command again.")
     last = " ".join(output.strip().splitlines()[-1:]) or "it printed nothing"
