@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .config import Config, suggest  # noqa: F401  (part of the vocabulary)
+from .config import Config, own_part, suggest  # noqa: F401  (part of the vocabulary)
 from .device import pick_device
 from .spec import Box, Discrete, EnvSpec  # noqa: F401
 
@@ -186,7 +186,7 @@ class Algorithm(nn.Module):
         self.env_steps, self.own_parts = 0, tuple(sorted(parts))
         self._parts = parts
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # the CPU's alone: networks are made there, then moved
             self.build()
         if self._parts:
             raise TypeError(f"{type(self).__name__} has no part named {', '.join(sorted(self._parts))}.")
@@ -199,10 +199,7 @@ class Algorithm(nn.Module):
     def part(self, name: str, default: Callable[[], nn.Module]) -> nn.Module:
         """The reader's own network of that name (a module or a zero-argument factory), or the default one."""
         own = self._parts.pop(name, None)
-        module = default() if own is None else own if isinstance(own, nn.Module) else own()
-        if not isinstance(module, nn.Module):
-            raise TypeError(f"The part {name!r} must be a torch.nn.Module or a function that returns one.")
-        return module
+        return default() if own is None else own_part(name, own)
 
     @property
     def device(self) -> torch.device:
@@ -244,6 +241,6 @@ class Algorithm(nn.Module):
     def after_update(self, ctx) -> None:
         """Called after each update: target networks are synchronised here."""
 
-    def forward(self, method: str, *args: Any) -> Any:
-        """Call another method by name, so that torch.func.functional_call can reach any loss with stacked parameters."""
-        return getattr(self, method)(*args)
+    def forward(self, method: str | Callable, *args: Any) -> Any:
+        """Call a method by name, or a function of the algorithm, so that torch.func can reach it with stacked parameters."""
+        return method(self, *args) if callable(method) else getattr(self, method)(*args)

@@ -27,12 +27,11 @@ class Ensemble:
     """
 
     def __init__(self, make: Callable[[int], Algorithm], seeds: Sequence[int]):
-        algorithms = [make(seed) for seed in seeds]
-        self.seeds, self.base = list(seeds), copy.deepcopy(algorithms[0])
-        self.params, self.buffers = torch.func.stack_module_state(algorithms)
-        names = {id(p): name for name, p in algorithms[0].named_parameters()}
+        self.seeds, self.base = list(seeds), make(seeds[0])
+        self.params, self.buffers = _draw_again(make, self.seeds) or torch.func.stack_module_state([make(s) for s in self.seeds])
+        names = {id(p): name for name, p in self.base.named_parameters()}
         self.optimizers, self.names = {}, {}
-        for label, optimizer in algorithms[0].optimizers().items():
+        for label, optimizer in self.base.optimizers().items():
             self.names[label] = [names[id(p)] for group in optimizer.param_groups for p in group["params"]]
             stacked = [self.params[name] for name in self.names[label]]
             self.optimizers[label] = type(optimizer)(stacked, **optimizer.defaults)
@@ -40,8 +39,9 @@ class Ensemble:
     def __len__(self) -> int:
         return len(self.seeds)
 
-    def call(self, method: str, *args: Any, per_member: dict[str, Tensor] | None = None) -> Any:
-        """Call a method of every member with the same arguments (tensors and EpisodeBatches).
+    def call(self, method: str | Callable, *args: Any, per_member: dict[str, Tensor] | None = None) -> Any:
+        """Call a method of every member, by name or as ``function(algorithm, *args)``, with the same arguments (tensors and
+        EpisodeBatches).
 
         ``per_member`` replaces fields of the batch by tensors with a leading axis M: ``{"mask": weights [M,R,T]}`` lets each
         member weigh the same rows in its own way.
@@ -85,6 +85,31 @@ class Ensemble:
         algorithm = copy.deepcopy(self.base)
         algorithm.load_state_dict({k: v[index] for k, v in {**self.params, **self.buffers}.items()})
         return algorithm
+
+
+@torch.no_grad()
+def _draw_again(make: Callable[[int], Algorithm], seeds: list[int]) -> tuple[dict[str, Tensor], dict[str, Tensor]] | None:
+    """What stacking ``make(seed)`` for every seed gives, from one network whose weights are drawn again for each seed.
+
+    Building a module costs milliseconds of Python, drawing its weights microseconds. Layers draw in the order in which
+    they were built, and targets are copies. Where that does not give what ``make`` gives (a part that draws in another
+    way), the answer is None.
+    """
+    one, last = make(seeds[0]), make(seeds[-1]).state_dict()
+    state, layers = one.state_dict(), [m for name, m in one.named_modules() if not name.startswith("target_")]
+    stacked = {name: t.new_empty(len(seeds), *t.shape) for name, t in state.items()}
+    with torch.random.fork_rng(devices=[]):
+        for k, seed in enumerate(seeds):
+            torch.default_generator.manual_seed(seed)
+            for layer in layers:
+                if hasattr(layer, "reset_parameters"):
+                    layer.reset_parameters()
+            for name in state:
+                stacked[name][k] = state[name.removeprefix("target_")]
+    if any(not torch.equal(stacked[name][-1], last[name]) for name in last):
+        return None
+    params = {name: stacked[name].requires_grad_(p.requires_grad) for name, p in one.named_parameters()}
+    return params, {name: stacked[name] for name, _ in one.named_buffers()}
 
 
 def _flatten(args: Sequence[Any]) -> tuple[list[dict[str, Tensor]], Callable]:

@@ -2,7 +2,8 @@
 
 A row is a piece of one episode, so an end can only stand on its last valid step. Every recursion below is therefore one
 matrix product with a triangle of powers: no loop over time, and nothing leaks in from padding.
-All tensors are [R,T]; ``next_value`` [R,T] is the value of the TRUE next observation; ``mask`` is a prefix of ones.
+All tensors are [R,T]; ``next_value`` [R,T] is the value of the TRUE next observation; ``mask`` is positive on a prefix: ones, or
+weights of rows. Weights count in means alone, never in a target.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from torch import Tensor
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     """Mean of x [R,T,...] over real steps; mask [R,T] is expanded over the trailing axes."""
     mask = mask.reshape(mask.shape + (1,) * (x.dim() - mask.dim())).expand_as(x)
-    return (x * mask).sum() / mask.sum().clamp(min=1)
+    return (x * mask).sum() / mask.sum().clamp(min=1e-8)
 
 
 def _decayed_sum(x: Tensor, decay: float) -> Tensor:
@@ -24,9 +25,9 @@ def _decayed_sum(x: Tensor, decay: float) -> Tensor:
     return x @ torch.where(age >= 0, torch.pow(decay, age.clamp(min=0).to(x.dtype)), 0.0)
 
 
-def _is_last(mask: Tensor) -> Tensor:
-    """1. on the last valid step of each row."""
-    return mask - torch.cat([mask[:, 1:], torch.zeros_like(mask[:, :1])], 1)
+def _is_last(real: Tensor) -> Tensor:
+    """True on the last real step of each row; real [R,T] bool."""
+    return real & ~torch.cat([real[:, 1:], torch.zeros_like(real[:, :1])], 1)
 
 
 def td_target(reward: Tensor, terminated: Tensor, next_value: Tensor, gamma: float) -> Tensor:
@@ -39,14 +40,14 @@ def td_lambda(reward: Tensor, terminated: Tensor, next_value: Tensor, mask: Tens
 
     lam=0 is :func:`td_target`; lam=1 the discounted return, bootstrapped where the row stops without an end.
     """
-    last = _is_last(mask)
+    real = mask > 0
     bootstrap = gamma * (1 - terminated.to(reward.dtype)) * next_value
-    return _decayed_sum(mask * (reward + torch.where(last > 0, bootstrap, (1 - lam) * bootstrap)), gamma * lam)
+    return _decayed_sum(real * (reward + torch.where(_is_last(real), bootstrap, (1 - lam) * bootstrap)), gamma * lam)
 
 
 def discounted_return(reward: Tensor, mask: Tensor, gamma: float) -> Tensor:
     """G_t = r_t + gamma r_{t+1} + ... over real steps."""
-    return _decayed_sum(reward * mask, gamma)
+    return _decayed_sum(reward * (mask > 0), gamma)
 
 
 def gae(
@@ -54,4 +55,4 @@ def gae(
 ) -> Tensor:
     """Generalised advantage estimation (Schulman et al. 2016): A_t = sum_k (gamma lam)^k delta_{t+k}; zero on padding."""
     delta = td_target(reward, terminated, next_value, gamma) - value
-    return _decayed_sum(delta * mask, gamma * lam) * mask
+    return _decayed_sum(delta * (mask > 0), gamma * lam) * (mask > 0)
