@@ -105,17 +105,22 @@ class COMA(Algorithm):
         return critic(batch.states[:, :t], batch.obs[:, :t], actions, last_action)
 
     def critic_loss(self, batch: EpisodeBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """TD(lambda) at the actions taken; a next step is worth what the target critic says of the next actions taken."""
-        c = self.config
-        with torch.no_grad():
-            real = torch.cat([batch.mask, torch.zeros_like(batch.mask[:, :1])], 1).unsqueeze(-1) > 0
-            padded = torch.cat([batch.actions, batch.actions[:, -1:]], 1)
-            actions = torch.where(real, padded, self.policies(batch).argmax(-1))  # nobody acted on the final observation
-            value = self.q_values(self.target_critic, batch, actions).gather(-1, actions.unsqueeze(-1))[:, 1:].squeeze(-1)
-            y = [td_lambda(batch.reward, batch.terminated, v, batch.mask, c.gamma, c.lam) for v in value.unbind(-1)]
-            y = torch.stack(y, -1)  # [B,T,N]
+        """Squared error to :meth:`critic_target` at the actions taken."""
         q = self.q_values(self.critic, batch, batch.actions).gather(-1, batch.actions.unsqueeze(-1)).squeeze(-1)
-        return masked_mean((q - y) ** 2, batch.mask), {"q_taken": masked_mean(q, batch.mask)}
+        return masked_mean((q - self.critic_target(batch)) ** 2, batch.mask), {"q_taken": masked_mean(q, batch.mask)}
+
+    @torch.no_grad()
+    def critic_target(self, batch: EpisodeBatch) -> Tensor:
+        """TD(lambda) [B,T,N]; a next step is worth what the target critic says of the next actions taken."""
+        c = self.config
+        if c.gamma == 0:  # no future: the reward alone, and no network is asked
+            return batch.reward.unsqueeze(-1).expand_as(batch.actions)
+        real = torch.cat([batch.mask, torch.zeros_like(batch.mask[:, :1])], 1).unsqueeze(-1) > 0
+        padded = torch.cat([batch.actions, batch.actions[:, -1:]], 1)
+        actions = torch.where(real, padded, self.policies(batch).argmax(-1))  # nobody acted on the final observation
+        value = self.q_values(self.target_critic, batch, actions).gather(-1, actions.unsqueeze(-1))[:, 1:].squeeze(-1)
+        y = [td_lambda(batch.reward, batch.terminated, v, batch.mask, c.gamma, c.lam) for v in value.unbind(-1)]
+        return torch.stack(y, -1)
 
     def actor_loss(self, batch: EpisodeBatch) -> tuple[Tensor, dict[str, Tensor]]:
         pi = self.policies(batch)[:, :-1]

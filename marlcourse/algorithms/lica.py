@@ -83,16 +83,22 @@ class LICA(Algorithm):
         return torch.softmax(masked(logits, batch.avail), -1)
 
     def critic_loss(self, batch: EpisodeBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        c, states = self.config, batch.states
-        played = F.one_hot(batch.actions, self.spec.n_actions).to(states.dtype)  # [B,T,N,A]
-        with torch.no_grad():
-            pi = self.policies(batch)
-            real = torch.cat([batch.mask, torch.zeros_like(batch.mask[:, :1])], 1)[..., None, None] > 0
-            u = torch.where(real, torch.cat([played, played[:, -1:]], 1), pi)  # nobody acted on the final observation
-            q_next = self.target_critic(states, u)[:, 1:]
-            y = td_lambda(batch.reward, batch.terminated, q_next, batch.mask, c.gamma, c.lam)
-        q = self.critic(states[:, :-1], played)
+        """Squared error to :meth:`critic_target` at the joint actions played."""
+        played = F.one_hot(batch.actions, self.spec.n_actions).to(batch.states.dtype)  # [B,T,N,A]
+        q, y = self.critic(batch.states[:, :-1], played), self.critic_target(batch, played)
         return masked_mean((q - y) ** 2, batch.mask), {"q_taken": masked_mean(q, batch.mask)}
+
+    @torch.no_grad()
+    def critic_target(self, batch: EpisodeBatch, played: Tensor) -> Tensor:
+        """TD(lambda) [B,T]; a next step is worth what the target critic says of the next joint action ``played`` [B,T,N,A]."""
+        c = self.config
+        if c.gamma == 0:  # no future: the reward alone, and no network is asked
+            return batch.reward
+        real = torch.cat([batch.mask, torch.zeros_like(batch.mask[:, :1])], 1)[..., None, None] > 0
+        pi = self.policies(batch)
+        u = torch.where(real, torch.cat([played, played[:, -1:]], 1), pi)  # nobody acted on the final observation
+        q_next = self.target_critic(batch.states, u)[:, 1:]
+        return td_lambda(batch.reward, batch.terminated, q_next, batch.mask, c.gamma, c.lam)
 
     def actor_loss(self, batch: EpisodeBatch) -> tuple[Tensor, dict[str, Tensor]]:
         pi = self.policies(batch)[:, :-1]
