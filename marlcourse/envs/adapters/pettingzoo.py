@@ -157,6 +157,7 @@ class PettingZooWorld(PythonWorld):
         return Played(self._seen(obs, infos), reward / len(self.agents) if self.mean else reward, ended, over and not ended, {})
 
     def _seen(self, obs: dict, infos: dict) -> Seen:
+        """All agents' rows. On the ending step nobody lives, and each mask is the one the game shows: a target may use it."""
         s = self.spec
         rows = np.zeros((s.n_agents, s.obs_dim), np.float32)
         discrete = isinstance(s.actions, Discrete)
@@ -164,13 +165,13 @@ class PettingZooWorld(PythonWorld):
         for i, agent in enumerate(self.agents):
             seen = obs.get(agent)
             if seen is None:
-                continue
+                continue  # out
             mask = infos.get(agent, {}).get("action_mask")
             if isinstance(seen, dict) and "observation" in seen:
                 seen, mask = seen["observation"], seen.get("action_mask", mask)
             flat = spaces.flatten(self.spaces[i], seen)  # a Discrete observation becomes one-hot
             rows[i, : len(flat)] = flat
-            if discrete and agent in self.game.agents:
+            if discrete and (agent in self.game.agents or not self.game.agents):
                 avail[i] = self.actions.exist[i]
                 if mask is not None:
                     avail[i, : len(mask)] &= np.asarray(mask, bool)
@@ -201,7 +202,7 @@ class FromPettingZoo(PythonVecEnv):
     =============  =======================================================================================
 
     Agents are ordered as in ``possible_agents``. obs [B,N,O] float32: flattened, zeros after the end of a shorter one
-    and for an agent that is out. state: the game's ``state()``, else the concatenated observations. avail: the mask in
+    and for an agent that is out (gone while others play on). state: the game's ``state()``, else the concatenated observations. avail: the mask in
     ``obs["action_mask"]`` or ``infos[agent]["action_mask"]``, else all of the agent's actions; an agent that is out, or
     whose mask is empty, has action 0 only. Box actions: the game's own bounds where all are equal, else [-1, 1], scaled
     to each bound. Terminated: all agents of the last step were terminated; truncated: the last ones ran out of time.
