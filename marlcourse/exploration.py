@@ -64,4 +64,4 @@ def gumbel_straight_through(logits: Tensor, temperature: float, generator: torch
     """A one-hot sample [...,A] whose gradient is that of the soft sample softmax((logits + noise) / temperature)."""
     soft = torch.softmax((logits + gumbel(logits.shape, generator, logits.device)) / temperature, -1)
     hard = torch.nn.functional.one_hot(soft.argmax(-1), soft.shape[-1]).to(soft.dtype)
-    return hard + soft - soft.detach()
+    return hard + (soft - soft.detach())  # the bracket is exactly 0, so the sample is exactly one-hot
