@@ -10,19 +10,30 @@ Deviates from Tan as PyMARL does: deep recurrent utilities, replay, double Q-lea
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..core import EpisodeBatch
 from ..targets import masked_mean, td_lambda
-from .qmix import QMIX
+from . import presets
+from .qmix import QMIX, QMIXConfig
+
+
+@dataclass(frozen=True)
+class IQLConfig(QMIXConfig):
+    """As QMIX's; ``embed`` and ``hypernet_layers`` belong to its mixer and do nothing here."""
+
+    presets: ClassVar = presets.IQL
 
 
 class IQL(QMIX):
     """No part but ``agent``: there is nothing to mix."""
 
-    def default_mixer(self) -> nn.Module:
-        return nn.Identity()
+    Config = IQLConfig
+    mixes = False
 
     def loss(self, batch: EpisodeBatch) -> tuple[Tensor, dict[str, Tensor]]:
         c = self.config

@@ -13,7 +13,8 @@ Adam, RMSprop = torch.optim.Adam, torch.optim.RMSprop
 
 PYMARL = "oxwhirl/pymarl, src/config/default.yaml and algs/qmix.yaml"
 PYMARL2 = "hijkzzz/pymarl2, src/config/algs/qmix.yaml"
-EPYMARL = "uoe-agents/epymarl, src/config/algs/qmix.yaml"
+EPYMARL = "uoe-agents/epymarl, src/config/algs/qmix.yaml (which also standardises rewards; here they stay as they are)"
+IQL_EPYMARL = "uoe-agents/epymarl, src/config/algs/iql.yaml (which also standardises rewards; here they stay as they are)"
 OURS = "marlcourse: a one-step table or a two-step tree needs neither memory, nor a large buffer, nor small steps"
 WQMIX = "oxwhirl/wqmix, src/config/algs/{ow,cw}_qmix.yaml"
 WQMIX_PYMARL2 = "hijkzzz/pymarl2, src/config/algs/{ow,cw}_qmix.yaml"
@@ -22,6 +23,7 @@ COMA_PYMARL = "oxwhirl/pymarl, src/config/algs/coma.yaml"
 COMA_EPYMARL = "uoe-agents/epymarl, src/config/algs/coma.yaml"
 RELEASE = "mzho7212/LICA, src/config/algs/lica.yaml"
 JUNCTION = "mzho7212/LICA, one-step traffic junction"
+ONE_STEP = "one step has no future: the reward is the whole return at any gamma"
 
 QMIX = {
     "pymarl": {
@@ -77,9 +79,22 @@ QMIX = {
         "optimizer": (Adam, OURS),
         "lr": (5e-3, OURS),
         "hidden": (32, OURS),
+        "updates_per_collect": (2, OURS),
         "replay_episodes": (2048, OURS),
         "batch_size": (256, OURS),
         "target_every": (25, OURS),
+    },
+}
+
+IQL = {
+    **QMIX,
+    "epymarl": {
+        "lr": (3e-4, IQL_EPYMARL),
+        "optimizer": (Adam, IQL_EPYMARL),
+        "recurrent": (True, IQL_EPYMARL),
+        "hidden": (128, IQL_EPYMARL),
+        "epsilon": (Schedule(1.0, 0.05, 200_000), IQL_EPYMARL),
+        "batch_size": (32, IQL_EPYMARL),
     },
 }
 
@@ -139,6 +154,7 @@ COMA = {
         "entropy": (0.001, COMA_EPYMARL),
     },
     "junction": {
+        "gamma": (0.0, ONE_STEP),
         "lr": (1e-2, JUNCTION),
         "critic_lr": (2e-2, JUNCTION),
         "optimizer": (Adam, JUNCTION),
@@ -165,6 +181,7 @@ LICA = {
         "target_every": (200, RELEASE),
     },
     "junction": {
+        "gamma": (0.0, ONE_STEP),
         "lr": (1e-2, JUNCTION),
         "critic_lr": (2e-2, JUNCTION),
         "optimizer": (Adam, JUNCTION),

@@ -19,6 +19,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from ..config import check_part
 from ..core import Action, Algorithm, Config, EpisodeBatch, Observation
 from ..exploration import Schedule, epsilon_greedy, masked
 from ..nets.agents import RecurrentAgent, previous_actions
@@ -59,12 +60,15 @@ class QMIX(Algorithm):
     """Parts: ``agent`` (shapes as :class:`RecurrentAgent`) and ``mixer`` (``forward(q [...,N], state [...,S]) -> [...]``)."""
 
     Config = QMIXConfig
+    mixes = True  # False: no mixer to build, none to replace
 
     def build(self) -> None:
         c, spec = self.config, self.spec
         network = RecurrentAgent if c.recurrent else FeedForwardAgent
         self.agent = self.part("agent", lambda: network(spec, c.hidden, c.last_action))
-        self.mixer = self.part("mixer", self.default_mixer)
+        self.mixer = self.part("mixer", self.default_mixer) if self.mixes else nn.Identity()
+        if self.mixes:
+            check_part("mixer", self.mixer, (2, 3), torch.zeros(2, 3, spec.n_agents), torch.zeros(2, 3, spec.state_dim))
         self.target_agent = copy.deepcopy(self.agent).requires_grad_(False)
         self.target_mixer = copy.deepcopy(self.mixer).requires_grad_(False)
 

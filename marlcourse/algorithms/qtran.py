@@ -23,7 +23,7 @@ from ..core import EpisodeBatch
 from ..exploration import masked
 from ..nets.agents import previous_actions
 from ..nets.critics import JointCritic, StateValue
-from ..targets import masked_mean, td_target
+from ..targets import masked_mean, td_lambda
 from . import presets
 from .qmix import QMIX, QMIXConfig
 
@@ -43,6 +43,7 @@ class QTRAN(QMIX):
     """Parts: ``agent``, ``joint_critic`` and ``value``."""
 
     Config = QTRANConfig
+    mixes = False
 
     def build(self) -> None:
         super().build()
@@ -52,9 +53,6 @@ class QTRAN(QMIX):
         )
         self.value = self.part("value", lambda: StateValue(spec.state_dim, c.joint_hidden))
         self.target_joint_critic = copy.deepcopy(self.joint_critic).requires_grad_(False)
-
-    def default_mixer(self) -> nn.Module:
-        return nn.Identity()
 
     def encode(self, agent: nn.Module, batch: EpisodeBatch) -> tuple[Tensor, Tensor]:
         """Features [B,T+1,N,H] and masked utilities [B,T+1,N,A]."""
@@ -73,7 +71,7 @@ class QTRAN(QMIX):
         with torch.no_grad():
             target_features, _ = self.encode(self.target_agent, batch)
             q_next = self.target_joint_critic(after, target_features[:, 1:], greedy[:, 1:])
-            y = td_target(batch.reward, batch.terminated, q_next, c.gamma)
+            y = td_lambda(batch.reward, batch.terminated, q_next, batch.mask, c.gamma, c.lam)
             joint_best = self.joint_critic(now, features[:, :-1], greedy[:, :-1])
         joint = self.joint_critic(now, features[:, :-1], batch.actions)
         v = self.value(now)

@@ -13,7 +13,7 @@ from .qmix import QMIX
 
 
 class VDN(QMIX):
-    """QMIX with a sum for a mixer."""
+    """QMIX with a sum for a mixer (``embed`` and ``hypernet_layers`` of the config belong to QMIX's and do nothing here)."""
 
     def default_mixer(self) -> SumMixer:
         return SumMixer()
