@@ -101,7 +101,12 @@ def test_a_card_folds_its_hints_into_one_another():
     one = exercises.Exercise("2.1", "title", len, len, ("first", "second"), minutes=7)
     text = au.card(one, "Write `f`.")["source"]
     assert text.index("first") < text.index("Hint 2") < text.index("second") < text.index("</details>")
+    assert text.count("<details>") == text.count("</details>") == 2
     assert "### Exercise 2.1 - title" in text and "about 7 minutes" in text and "Write `f`." in text
+
+
+def test_fold():
+    assert au.fold("Why?", "\n    So.\n")["source"] == "<details><summary>Why?</summary>\n\nSo.\n\n</details>"
 
 
 def test_a_file_that_is_no_notebook_is_named(tmp_path):
@@ -120,7 +125,8 @@ def test_a_chapter_has_holes_and_no_answers(notebook):
     text = au.dumps(chapter).decode()
     assert "SOLUTION" not in text and "HIDDEN" not in text and "secret" not in text
     assert "secret" in au.dumps(notebook).decode()
-    assert hole["outputs"] == check["outputs"] == []
+    for tag in ("exercise", "check", "net", "progress"):
+        assert cell_of(chapter, tag)["outputs"] == []
     assert au.tags(check) == ["check", "raises-exception"]
     assert [cell["execution_count"] for cell in chapter["cells"] if cell["cell_type"] == "code"].count(None) > 5
     shown = [cell for cell in chapter["cells"] if cell.get("outputs")]
@@ -299,7 +305,7 @@ def test_lint_lets_ordinary_text_pass(text, notebook, tmp_path):
 
 def test_lint_of_a_chapter(notebook, tmp_path):
     found = " ".join(findings(notebook, "chapters", tmp_path))
-    for words in ("keeps no execution counts", "a marker line is left", "check cells of a chapter keep no outputs"):
+    for words in ("keeps no execution counts", "a marker line is left", "progress cells of a chapter keep no outputs"):
         assert words in found
 
 

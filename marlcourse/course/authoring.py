@@ -1,8 +1,8 @@
 """Notebooks: `solutions/` is the source, `chapters/` is generated. `marlcourse author build | check | new | run`.
 
 docs/authoring.md is the guide. The rules, in short: a hole between `### BEGIN SOLUTION` and `### END SOLUTION` becomes
-`raise NotImplementedError`; hidden tests, execution counts and widget state go; outputs stay, except in exercise and
-check cells; the badges and the set-up cell come from SLUG and TAG below.
+`raise NotImplementedError`; hidden tests, execution counts and widget state go; outputs stay, except those that belong
+to a reader (exercise, check, net and progress cells); the badges and the set-up cell come from SLUG and TAG below.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ MAX_LINES, MAX_HOLE = 20, 12
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 HIDE, SHOW = "### BEGIN HIDDEN TESTS", "### END HIDDEN TESTS"
 NBVAL = ("NBVAL_IGNORE_OUTPUT", "NBVAL_CHECK_OUTPUT", "NBVAL_SKIP", "NBVAL_RAISES_EXCEPTION")
+PERSONAL = {"exercise", "check", "net", "progress"}  # cells whose outputs are the reader's own: a chapter has none
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
@@ -95,6 +96,11 @@ def block(one: Exercise, text: str, src: str, answer: str, module: str = "ex") -
         check(one.id, f"{module}.{one.name}({answer})", one.points),
         code(f'{answer} = {module}.mine_or_reference("{one.id}", {answer}, {module}.{one.name})', ["net"]),
     ]
+
+
+def fold(summary: str, text: str) -> dict:
+    """A Markdown cell that unfolds: the answer to a prediction, a longer derivation."""
+    return md(f"<details><summary>{summary}</summary>\n\n{textwrap.dedent(text).strip()}\n\n</details>")
 
 
 def quiz(one) -> dict:
@@ -188,7 +194,7 @@ def tail(name: str, *, summary: str, library: str, reading: str, next_question: 
     """Summary, in the library, further reading, the question that remains; and the progress cell."""
     parts = {"Summary": summary, "In the library": library, "Further reading": reading, "Still open": next_question}
     text = "\n\n".join(f"## {heading}\n\n{textwrap.dedent(part).strip()}" for heading, part in parts.items())
-    return [md(text), code("mc.progress()", ["nbval-ignore-output"])]
+    return [md(text), code("mc.progress()", ["progress", "nbval-ignore-output"])]
 
 
 def _cell(kind: str, text: str, tags: Sequence[str] = (), **metadata) -> dict:
@@ -312,12 +318,8 @@ def student(notebook: dict, name: str) -> dict:
                 )
             except ValueError as error:
                 raise ValueError(f"{name}, cell {number}: {error}") from None
-            hidden = {"exercise", "check"} & set(tags(cell))
-            kept = (
-                []
-                if hidden
-                else [dict(o, execution_count=None) if "execution_count" in o else o for o in cell["outputs"]]
-            )
+            hidden = PERSONAL & set(tags(cell))
+            kept = [] if hidden else [dict(o, execution_count=None) if "execution_count" in o else o for o in cell["outputs"]]
             cell.update(execution_count=None, outputs=kept)
             if "check" in tags(cell):
                 cell["metadata"]["tags"] = [*tags(cell), "raises-exception"]
@@ -390,9 +392,7 @@ def _lint_order(cells, kind) -> list[str]:
 def _lint_exercises(cells) -> list[str]:
     found, grade_ids = [], [c["metadata"]["nbgrader"]["grade_id"] for c in cells if "nbgrader" in c["metadata"]]
     found += [
-        f"the grade id {id} stands {grade_ids.count(id)} times."
-        for id in sorted(set(grade_ids))
-        if grade_ids.count(id) > 1
+        f"the grade id {id} stands {grade_ids.count(id)} times." for id in sorted(set(grade_ids)) if grade_ids.count(id) > 1
     ]
     roles = [({"card", "exercise", "check", "net"} & set(tags(cell)) or {""}).pop() for cell in cells]
     for i, cell in enumerate(cells):
@@ -422,8 +422,8 @@ def _lint_cell(cell, kind) -> list[str]:
             found.append("a solution stands outside a cell tagged exercise.")
     if "exercise" in marks and kind == "solutions":
         found += _lint_hole(source)
-    if {"exercise", "check"} & set(marks) and kind == "chapters" and cell["outputs"]:
-        found.append("exercise and check cells of a chapter keep no outputs; rebuild it.")
+    if PERSONAL & set(marks) and kind == "chapters" and cell["outputs"]:
+        found.append("exercise, check, net and progress cells of a chapter keep no outputs; rebuild it.")
     for line in lines:
         if any(word in line for word in NBVAL) and line.strip() not in [f"# {word}" for word in NBVAL]:
             found.append(f"nbval ignores this marker; it must stand alone on its line: {line.strip()!r}.")
@@ -554,7 +554,7 @@ def run(path: str | os.PathLike, scale: str = "demo", *, timeout: int | None = N
 
 
 def execute(notebook: dict, folder, *, env=None, timeout=None, allow_errors=False, progress=None) -> tuple[dict, dict]:
-    """(the executed notebook, {cell number: seconds}), run by a kernel of this very Python inside `folder`."""
+    """(the executed notebook, {cell number: seconds}), run inside `folder` by a kernel of this Python and this library."""
     import nbformat
     from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager
@@ -589,7 +589,10 @@ def execute(notebook: dict, folder, *, env=None, timeout=None, allow_errors=Fals
         on_cell_executed=done,
         on_cell_error=done,
     )
-    client.execute(env={**os.environ, **(env or {})})
+    env = {**os.environ, **(env or {})}
+    library = str(Path(__file__).resolve().parents[2])
+    env["PYTHONPATH"] = os.pathsep.join([library, *filter(None, [env.get("PYTHONPATH")])])
+    client.execute(env=env)
     plain = json.loads(nbformat.writes(client.nb))
     for cell in plain["cells"]:
         cell["source"] = "".join(cell["source"])
@@ -897,7 +900,7 @@ def _template(number: str, name: str) -> list[dict]:
             ["nbval-ignore-output"],
         ),
         code('claim.verdict(error < 1e-5, expected="confirmed")'),
-        md("<details><summary>What happened, and why</summary>\n\nThe answer.\n\n</details>"),
+        fold("What happened, and why", "The answer."),
         md("## What breaks it\n\nAn ablation. A slider calls a tested plot function, also called once statically."),
         quiz(Quiz(str(n), [Question(f"{n}.q1", "Which axis of `q [B, T, N]` holds the agents?", options, "b")])),
         *tail(

@@ -87,7 +87,8 @@ def difference(got, expected, *, rtol: float = RTOL, atol: float = ATOL) -> tupl
         return _sequence_difference(got, expected, rtol, atol)
     want = _array(expected)
     if want is None:
-        return None if got == expected else ("", f"{describe(got)}, expected {describe(expected)}", "")
+        same = isinstance(got, type(expected)) and bool(got == expected)
+        return None if same else ("", f"{describe(got)}, expected {describe(expected)}", "")
     have = _array(got)
     if have is None:
         return "", f"{describe(got)}, expected {describe(expected)}", f"return {_kind(expected)}"
@@ -124,8 +125,7 @@ def _array_difference(got, have, expected, want, rtol, atol):
     if have.shape != want.shape:
         return "", f"shape {have.shape}, expected shape {want.shape}", _shape_hint(have.shape, want.shape)
     if not _kinds_agree(have, want):
-        names = {"b": "true/false values", "i": "integers", "u": "integers", "f": "floats", "c": "complex numbers"}
-        have_name, want_name = names.get(have.dtype.kind, "objects"), names.get(want.dtype.kind, "objects")
+        have_name, want_name = _kind_of_entries(have), _kind_of_entries(want)
         return "", f"{have_name} ({describe(got)}), expected {want_name} ({describe(expected)})", f"return {want_name}"
     if have.dtype.kind not in "biufc":
         return None if (have == want).all() else ("", f"{describe(got)}, expected {describe(expected)}", "")
@@ -160,6 +160,13 @@ def _kinds_agree(have, want) -> bool:
     """Bools match bools; integers pass for floats (and back, for a single number); nothing else mixes."""
     have, want = have.dtype.kind.replace("u", "i"), want.dtype.kind.replace("u", "i")
     return have == want or (have == "i" and want in "fc") or (have == "f" and want == "c")
+
+
+def _kind_of_entries(array) -> str:
+    if array.ndim == 0:
+        return "true or false" if array.dtype.kind == "b" else "a number"
+    names = {"b": "true/false values", "i": "integers", "u": "integers", "f": "floats", "c": "complex numbers"}
+    return names.get(array.dtype.kind, "objects")
 
 
 def _array(value):
