@@ -24,37 +24,44 @@ def write(pen, xy, text: str, size: int = 16, fill=INK, anchor: str = "mm") -> N
 
 
 def _shade(value: float, low: float, high: float) -> tuple[int, int, int]:
-    """White to green for gains, white to red for losses."""
-    if value >= 0:
-        k, colour = (value / high if high > 0 else 0.0), (120, 190, 130)
-    else:
-        k, colour = (value / low if low < 0 else 0.0), (225, 130, 120)
-    return tuple(int(255 + (c - 255) * (0.15 + 0.85 * k)) for c in colour)
+    """White to green for gains, white to red for losses; 0 is white."""
+    end, colour = (high, (120, 190, 130)) if value > 0 else (low, (225, 130, 120))
+    k = 0.0 if value == 0 else 0.15 + 0.85 * value / end
+    return tuple(int(255 + (c - 255) * k) for c in colour)
 
 
-def draw_table(table: np.ndarray, chosen: tuple[int, int] | None, title: str, cell: int = 84) -> np.ndarray:
-    """A payoff table; agent 1 chooses the row, agent 2 the column; the joint action played has a thick frame."""
-    rows, columns = table.shape
+def draw_table(
+    table: np.ndarray,
+    chosen: tuple[int, int] | None,
+    title: str,
+    columns: list[str] | None = None,
+    entries: list[list[str]] | None = None,
+    cell: int = 84,
+) -> np.ndarray:
+    """A payoff table; agent 1 chooses the row, agent 2 the column; the joint action played has a thick frame.
+
+    ``columns``: names of the columns where more agents than two choose them; ``entries``: words to write instead of numbers.
+    """
+    n_rows, n_columns = table.shape
     left, top = 70, 84
-    image, pen = canvas(left + columns * cell + 24, top + rows * cell + 24)
-    write(pen, (left + columns * cell / 2, 22), title, 18)
-    write(pen, (left + columns * cell / 2, 48), "agent 2", 14, ORANGE)
+    image, pen = canvas(left + n_columns * cell + 24, top + n_rows * cell + 24)
+    middle = left + n_columns * cell / 2
+    write(pen, (middle, 22), title, 18)
+    write(pen, (middle, 48), "agent 2" if columns is None else "agents 2, 3, ...", 14, ORANGE)
     write(pen, (30, 66), "agent 1", 14, BLUE)
-    for i in range(rows):
+    for i in range(n_rows):
         write(pen, (left - 22, top + (i + 0.5) * cell), str(i), 16, BLUE)
-        for j in range(columns):
+        for j in range(n_columns):
             box = [left + j * cell, top + i * cell, left + (j + 1) * cell, top + (i + 1) * cell]
             pen.rectangle(box, fill=_shade(table[i, j], table.min(), table.max()), outline=GRID)
-            write(pen, (left + (j + 0.5) * cell, top + (i + 0.5) * cell), f"{table[i, j]:g}", 22)
-    for j in range(columns):
-        write(pen, (left + (j + 0.5) * cell, top - 14), str(j), 16, ORANGE)
+            text = f"{table[i, j]:g}" if entries is None else entries[i][j]
+            write(pen, (left + (j + 0.5) * cell, top + (i + 0.5) * cell), text, 22 if len(text) < 6 else 16)
+    for j in range(n_columns):
+        write(pen, (left + (j + 0.5) * cell, top - 14), str(j) if columns is None else columns[j], 16, ORANGE)
     if chosen is not None:
         i, j = chosen
-        pen.rectangle(
-            [left + j * cell + 2, top + i * cell + 2, left + (j + 1) * cell - 2, top + (i + 1) * cell - 2],
-            outline=INK,
-            width=5,
-        )
+        box = [left + j * cell + 2, top + i * cell + 2, left + (j + 1) * cell - 2, top + (i + 1) * cell - 2]
+        pen.rectangle(box, outline=INK, width=5)
     return np.asarray(image)
 
 
@@ -77,30 +84,35 @@ def draw_junction(played: list[int]) -> np.ndarray:
         write(pen, (cx, cy), name, 18, (255, 255, 255))
     message = "" if -1 in played else "crash: 0" if crash else "both wait: 0" if played == [0, 0] else "one passes: 1"
     if message:
-        pen.rectangle([8, 8, 150, 40], fill=PAPER, outline=INK)
-        write(pen, (79, 24), message, 16, RED if message.endswith("0") else GREEN)
+        pen.rectangle([6, 8, 112, 38], fill=PAPER, outline=INK)
+        write(pen, (59, 23), message, 15, RED if message.endswith("0") else GREEN)
     return np.asarray(image)
 
 
 def draw_surface(played: list[float] | None, size: int = 320) -> np.ndarray:
     """a1 * a2 over [-2, 2] x [-2, 2], a1 to the right, a2 upwards; the joint action as a point."""
-    image, pen = canvas(size + 60, size + 60)
+    from PIL import Image
+
+    left, top = 44, 36
+    image, pen = canvas(left + size + 16, top + size + 60)
     axis = np.linspace(-2, 2, size)
     value = axis[None, :] * axis[::-1, None] / 4
     gain, loss = np.clip(value, 0, 1)[..., None], np.clip(-value, 0, 1)[..., None]
     picture = 255 + gain * (np.array([120, 190, 130]) - 255) + loss * (np.array([225, 130, 120]) - 255)
-    from PIL import Image
-
-    image.paste(Image.fromarray(picture.astype(np.uint8)), (44, 16))
-    pen.line([44 + size / 2, 16, 44 + size / 2, 16 + size], fill=GRID)
-    pen.line([44, 16 + size / 2, 44 + size, 16 + size / 2], fill=GRID)
+    image.paste(Image.fromarray(picture.astype(np.uint8)), (left, top))
+    place = lambda a1, a2: (left + (a1 + 2) / 4 * size, top + (2 - a2) / 4 * size)
+    pen.line([*place(0, 2), *place(0, -2)], fill=GRID)
+    pen.line([*place(-2, 0), *place(2, 0)], fill=GRID)
     for v in (-2, 0, 2):
-        write(pen, (44 + (v + 2) / 4 * size, size + 28), f"{v}", 14)
-        write(pen, (30, 16 + (2 - v) / 4 * size), f"{v}", 14)
-    write(pen, (44 + size / 2, size + 46), "action of agent 1", 14, BLUE)
-    write(pen, (44 + size * 0.12, 28), "agent 2", 14, ORANGE)
+        write(pen, (place(v, -2)[0], top + size + 20), f"{v}", 14)
+        write(pen, (left - 14, place(-2, v)[1]), f"{v}", 14)
+    write(pen, (left + size / 2, top + size + 44), "action of agent 1", 14, BLUE)
+    write(pen, (8, 16), "action of agent 2", 14, ORANGE, anchor="lm")
+    for a1, a2 in ((1.3, 1.3), (-1.3, -1.3), (-1.3, 1.3), (1.3, -1.3)):
+        write(pen, place(a1, a2), "gain" if a1 * a2 > 0 else "loss", 14, (90, 100, 105))
     if played is not None:
-        x, y = 44 + (played[0] + 2) / 4 * size, 16 + (2 - played[1]) / 4 * size
+        x, y = place(*np.clip(played, -2, 2))
         pen.ellipse([x - 7, y - 7, x + 7, y + 7], fill=INK)
-        write(pen, (x, y - 18 if y > 60 else y + 18), f"{played[0] * played[1]:.2f}", 14)
+        text_x = min(max(x, left + 24), left + size - 24)
+        write(pen, (text_x, y - 18 if y > top + 40 else y + 18), f"{played[0] * played[1]:.2f}", 14)
     return np.asarray(image)

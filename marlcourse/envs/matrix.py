@@ -100,12 +100,11 @@ class MatrixGame(World):
 
     def frame(self, index: int = 0) -> np.ndarray:
         """The table, with the joint action played in a frame (of more agents: the others' joint actions in a row)."""
-        table = self.payoff.flatten(1).cpu().numpy()
+        table, others = self.payoff.flatten(1).cpu().numpy(), self.payoff.shape[1:]
+        names = None if len(others) == 1 else [",".join(map(str, joint)) for joint in np.ndindex(*others)]
         played = [-1] if self.state is None else self.state["played"][index].tolist()
-        if played[0] < 0:
-            return draw_table(table, None, self.spec.name)
-        column = int(np.ravel_multi_index(played[1:], self.payoff.shape[1:]))
-        return draw_table(table, (played[0], column), self.spec.name)
+        chosen = None if played[0] < 0 else (played[0], int(np.ravel_multi_index(played[1:], others)))
+        return draw_table(table, chosen, self.spec.name, names)
 
 
 class TwoStep(World):
@@ -142,7 +141,10 @@ class TwoStep(World):
         """The table of the current state, with the last joint action in a frame once the game has ended."""
         if self.state is None:
             raise RuntimeError("Call reset() before frame().")
-        node = int(self.state["node"][index])
+        node, table = int(self.state["node"][index]), self.payoff[self.state["node"][index]].cpu().numpy()
+        if node == 0:
+            return draw_table(table, None, "state 1", entries=[["go to 2A"] * 2, ["go to 2B"] * 2])
         over = not bool(self.running[index])
-        title = ["1: agent 1 picks 2A or 2B", "2A", "2B"][node]
-        return draw_table(self.payoff[node].cpu().numpy(), tuple(self.state["played"][index].tolist()) if over else None, title)
+        return draw_table(
+            table, tuple(self.state["played"][index].tolist()) if over else None, ["", "state 2A", "state 2B"][node]
+        )

@@ -202,10 +202,11 @@ class FromPettingZoo(PythonVecEnv):
     =============  =======================================================================================
 
     Agents are ordered as in ``possible_agents``. obs [B,N,O] float32: flattened, zeros after the end of a shorter one
-    and for an agent that is out (gone while others play on). state: the game's ``state()``, else the concatenated observations. avail: the mask in
-    ``obs["action_mask"]`` or ``infos[agent]["action_mask"]``, else all of the agent's actions; an agent that is out, or
-    whose mask is empty, has action 0 only. Box actions: the game's own bounds where all are equal, else [-1, 1], scaled
-    to each bound. Terminated: all agents of the last step were terminated; truncated: the last ones ran out of time.
+    and for an agent that is out (gone while others play on). state: the game's ``state()``, else the concatenated
+    observations. avail: the mask in ``obs["action_mask"]`` or ``infos[agent]["action_mask"]``, else all of the agent's
+    actions; an agent that is out, or whose mask is empty, has action 0 only. Box actions: the game's own bounds where all
+    are equal, else [-1, 1], scaled to each bound. Terminated: all agents of the last step were terminated; truncated: the
+    last ones ran out of time.
     """
 
     def __init__(
