@@ -383,6 +383,13 @@ def test_set_up_without_the_library_says_what_to_do_in_one_sentence():
     assert last.count(". ") == 0
 
 
+def test_set_up_with_the_library_but_without_pytorch_says_so():
+    source = f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n" + au.setup()["source"]
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", source], capture_output=True, text=True)
+    last = done.stderr.strip().splitlines()[-1]
+    assert done.returncode == 1 and "No module named 'torch'" in last and "`python3 course.py lab`" in last
+
+
 @pytest.mark.notebook
 def test_set_up_without_the_library_shows_no_stack_in_a_notebook(tmp_path):
     block = au.code("import sys\nsys.modules['marlcourse'] = None")

@@ -153,12 +153,13 @@ def setup() -> dict:
                 if subprocess.call([sys.executable, "-m", "pip", "show", "-q", "marlcourse"]):
                     subprocess.check_call([sys.executable, "-m", "pip", "install", "-q", "--no-deps", LIBRARY])
             import marlcourse as mc
+
+            mc.report()
         except ImportError as missing:
             raise WrongEnvironment(
                 f"This kernel ({{sys.executable}}) cannot load the course ({{missing}}): start the notebook with "
                 "`python3 course.py lab` in the course's folder, or choose its kernel, `Python (marlcourse)`."
             ) from None
-        mc.report()
         """,
         ["setup", "nbval-ignore-output"],
     )
