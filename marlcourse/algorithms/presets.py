@@ -132,7 +132,13 @@ QTRAN = {
         "lambda_opt": (1.0, QTRAN_YAML),
         "lambda_nopt": (0.1, QTRAN_YAML),
     },
-    "matrix": {**QMIX["matrix"], "lambda_opt": (1.0, QTRAN_YAML), "lambda_nopt": (0.1, QTRAN_YAML)},
+    "matrix": {
+        **QMIX["matrix"],
+        "lambda_opt": (1.0, QTRAN_YAML),
+        "lambda_nopt": (0.1, QTRAN_YAML),
+        "lr": (2e-3, "marlcourse: at 5e-3 the joint critic's units die on some seeds, and it fits a sum"),
+        "joint_hidden": (128, "marlcourse: as lr"),
+    },
 }
 
 COMA = {
