@@ -42,7 +42,7 @@ def payoff_table(table) -> Tensor:
     """
     form = "give a list of rows of numbers, all of one length, such as [[8, -12], [-12, 0]]"
     try:
-        table = table.detach().cpu() if isinstance(table, Tensor) else table
+        table = table.detach().cpu().numpy() if isinstance(table, Tensor) else table
         payoff = torch.as_tensor(np.array(table, dtype=np.float64), dtype=torch.float32)
     except (TypeError, ValueError):
         raise ValueError(f"This is not a payoff table: {form}.") from None
