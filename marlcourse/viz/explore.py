@@ -31,8 +31,8 @@ class Control:
         """The ipywidgets widget, named after the argument unless it has a label."""
         import ipywidgets
 
-        options = {"style": {"description_width": "initial"}, **self.options}
-        options["description"] = options.get("description") or name.replace("_", " ")
+        label = self.options.get("description") or name.replace("_", " ")
+        options = {**self.options, "description": label, "style": {"description_width": f"{max(80, 8 * len(label))}px"}}
         options["layout"] = ipywidgets.Layout(width="420px" if "Slider" in self.kind else "320px")
         return getattr(ipywidgets, self.kind)(value=self.value, **options)
 
@@ -121,11 +121,13 @@ def draw(plot: Callable, *args: Any, **values: Any):
             plt.close(number)
 
 
-def png(figure, dpi: int = 110) -> bytes:
-    """A figure as the bytes of a PNG."""
+def png(figure, dpi: int = 180) -> tuple[bytes, int]:
+    """A figure as the bytes of a PNG, and the width in CSS pixels at which it is to be shown (sharp on dense screens)."""
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=dpi, bbox_inches="tight")
-    return file.getvalue()
+    data = file.getvalue()
+    width = int.from_bytes(data[16:20], "big")  # the PNG header
+    return data, round(width * 90 / dpi)
 
 
 class Explorer:
@@ -140,7 +142,7 @@ class Explorer:
 
         self.plot, self.controls, self.editor = plot, controls, editor
         self.figure = None
-        self.image = ipywidgets.Image(format="png", layout=ipywidgets.Layout(max_width="100%", width="auto", height="auto"))
+        self.image = ipywidgets.Image(format="png", layout=ipywidgets.Layout(max_width="100%", height="auto"))
         self.message = ipywidgets.HTML()
         sliders = ipywidgets.VBox(list(controls.values()))
         top = (
@@ -166,7 +168,8 @@ class Explorer:
         try:
             table = () if self.editor is None else (self.editor.table,)
             self.figure = draw(self.plot, *table, **self.values)
-            self.image.value = png(self.figure)
+            self.image.value, width = png(self.figure)
+            self.image.layout.width = f"{width}px"
             self._say("")
         except ValueError as problem:
             self._say(str(problem), "#B71C1C")
