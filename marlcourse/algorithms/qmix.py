@@ -93,7 +93,8 @@ class QMIX(Algorithm):
 
     def utilities(self, agent: nn.Module, batch: EpisodeBatch) -> Tensor:
         """Q_i(tau_i, .) at every observation of the batch: [B,T+1,N,A], unavailable actions masked."""
-        carry = batch.carry0 or self.initial_carry(len(batch))
+        start = {"hidden": agent.initial_hidden(len(batch), self.spec.n_agents)}  # this agent's own memory, not another's
+        carry = batch.carry0 or self.initial_carry(len(batch)) | start
         q, _ = agent(batch.obs, previous_actions(batch.actions, carry["last_action"]), carry["hidden"])
         return masked(q, batch.avail)
 
