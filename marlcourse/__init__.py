@@ -17,7 +17,7 @@ _HOME = {
     "device": "pick_device seed_everything",
     "envs": "make env_names",
     "envs.check": "check_env",
-    "compare": "compare Comparison",
+    "comparison": "compare Comparison",
     "ensemble": "Ensemble",
     "algorithms.iql": "IQL",
     "algorithms.vdn": "VDN",
