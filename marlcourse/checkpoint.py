@@ -11,6 +11,7 @@ import dataclasses
 import importlib
 import io
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,9 @@ def _read(path: Path, must_have: str) -> dict[str, Any]:
             f"There is no checkpoint at {path}: give a run folder of marlcourse.Trainer or a file of marlcourse.save_team."
         )
     try:
-        value = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what PyTorch thinks of a foreign pickle is part of our one sentence
+            value = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:
         raise ValueError(
             f"{path} is not a marlcourse checkpoint, or it is damaged (cut off while copying?): nothing in it was run. "

@@ -288,6 +288,8 @@ def _stable(value: Any) -> Any:
 
 
 def _code_of_class(kind: type) -> Iterator[str]:
+    if not kind.__module__.startswith("torch."):
+        yield f"{kind.__module__}.{kind.__qualname__}"
     for base in kind.__mro__:
         if base.__module__.split(".")[0] in ("torch", "builtins", "typing") or base is Algorithm:
             continue

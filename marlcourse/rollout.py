@@ -240,14 +240,14 @@ class Context:
         metrics: dict[str, Tensor] = {}
         if batch is None:
             value = loss
-            self._refuse_nan(name, value)
+            self._refuse_nan(f"{name} loss", value)
             value.backward(inputs=parameters)
         else:
             value, total = 0.0, batch.mask.sum()
             for chunk in batch.split(getattr(config, "chunk_rows", None)):
                 part, logged = loss(chunk)
                 share = chunk.mask.sum() / total
-                self._refuse_nan(name, part)
+                self._refuse_nan(f"{name} loss", part)
                 (part * share).backward(inputs=parameters)
                 value = value + part.detach() * share
                 metrics = {k: metrics.get(k, 0.0) + v.detach() * share for k, v in logged.items()}
@@ -263,7 +263,7 @@ class Context:
         if loss.device.type != "cpu":
             self.not_finite[name] = self.not_finite.get(name, False) | ~finite
         elif not finite:
-            raise FloatingPointError(name, float(loss))
+            raise FloatingPointError(name, loss.item())
 
     def raise_if_not_finite(self) -> None:
         """Read the flags set on a GPU."""

@@ -185,14 +185,16 @@ class Trainer:
             metrics = self.algorithm.iterate(self.context)
             self.context.raise_if_not_finite()
         except FloatingPointError as problem:
+            if len(problem.args) != 2:  # not ours
+                raise
             term, value = problem.args
             saved = f"the last good checkpoint is {self.run_dir} at {self.last_checkpoint or 0:,} steps"
             if self.last_checkpoint is None:
                 saved = "no checkpoint was taken (give the Trainer a run_dir to have one)"
             raise FloatingPointError(
-                f"Training stopped at {self.env_steps:,} environment steps, update {self.context.updates_done:,}: the loss "
-                f"{term!r} became {value}; {saved}. Try a smaller learning rate, or look for a division by zero or a log of "
-                "zero in that term."
+                f"Training stopped at {self.env_steps:,} environment steps, update {self.context.updates_done:,}: the "
+                f"{term} became {value}; {saved}. Try a smaller learning rate, or look for a division by zero or a log of zero "
+                "in that term."
             ) from None
         for name, value in metrics.items():
             self.sums[name] = self.sums.get(name, 0.0) + torch.as_tensor(value).detach()
