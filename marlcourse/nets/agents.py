@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ..core import EnvSpec
 
+PIECE = 64  # time steps per fused GRU call: blocks of memory small enough to be used again beat one large fresh block
 
 class InputLayer(nn.Module):
     """Linear layer on [obs, one-hot last action, one-hot agent id], without building the one-hots.
@@ -27,12 +28,14 @@ class InputLayer(nn.Module):
 
     def forward(self, obs: Tensor, last_action: Tensor) -> Tensor:
         of_obs, of_action, of_id = self.linear.weight.split([self.obs_dim, self.n_actions, self.n_agents * self.agent_id], 1)
-        constant = self.linear.bias + of_id.T if self.agent_id else self.linear.bias  # [N,H] | [H]
-        out = obs @ of_obs.T + constant
+        table = self.linear.bias + of_id.T if self.agent_id else self.linear.bias.expand(self.n_agents, -1)  # [N,H]
+        row = torch.arange(self.n_agents, device=obs.device).expand(obs.shape[:-1])
         if self.n_actions:
-            none_yet = torch.zeros_like(of_action[:, :1])
-            out = out + F.embedding(last_action + 1, torch.cat([none_yet, of_action], 1).T)
-        return out
+            table = (F.pad(of_action, (1, 0)).T.unsqueeze(1) + table).flatten(0, 1)  # [(1+A)*N,H], first: no action yet
+            row = row + (last_action + 1) * self.n_agents
+        # one fused product-and-sum; not in place (addmm_), which vmap over seeds has no rule for
+        out = torch.addmm(F.embedding(row.reshape(-1), table), obs.reshape(-1, self.obs_dim), of_obs.T)
+        return out.view(*obs.shape[:-1], -1)
 
 
 class RecurrentAgent(nn.Module):
@@ -54,16 +57,20 @@ class RecurrentAgent(nn.Module):
 
     def encode(self, obs: Tensor, last_action: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         b, t, n, _ = obs.shape
-        x = torch.relu(self.fc1(obs, last_action))
         if t == 1:  # acting: one cell step, cheaper than starting the fused sequence kernel
-            h = torch.gru_cell(x.reshape(b * n, -1), hidden.reshape(b * n, -1), *self.gru.all_weights[0])
+            x = self.fc1(obs, last_action).relu_().view(b * n, -1)
+            h = torch.gru_cell(x, hidden.reshape(b * n, -1), *self.gru.all_weights[0])
             return h.view(b, 1, n, -1), h.view(b, n, -1)
-        out, last = self.gru(x.transpose(0, 1).reshape(t, b * n, -1), hidden.reshape(1, b * n, -1))
-        return out.view(t, b, n, -1).transpose(0, 1), last.view(b, n, -1)
+        features, h = [], hidden.reshape(1, b * n, -1)
+        for piece in zip(obs.split(PIECE, 1), last_action.split(PIECE, 1)):
+            x = self.fc1(*piece).relu_().transpose(0, 1).flatten(1, 2)  # [t,B*N,H]
+            out, h = self.gru(x, h)
+            features.append(out)
+        return torch.cat(features).view(t, b, n, -1).transpose(0, 1), h.view(b, n, -1)
 
     def forward(self, obs: Tensor, last_action: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         features, hidden = self.encode(obs, last_action, hidden)
-        return self.head(features), hidden
+        return self.head(features.transpose(0, 1)).transpose(0, 1), hidden  # time-major, as the GRU left them: no copy
 
 
 def previous_actions(actions: Tensor, first: Tensor) -> Tensor:
