@@ -299,6 +299,8 @@ def test_bad_input_to_ma_gym():
         make("ma-gym/PongDuel-v0")
     with pytest.raises(ValueError, match="Lumberjacks-v0 does not take these options: .*trees"):
         make("ma-gym/Lumberjacks-v0", trees=3)
+    with pytest.raises(ValueError, match=r"TrafficJunction4-v0 does not take these options: n_max should be range in \[1,10\]"):
+        make("ma-gym/TrafficJunction4-v0", n_max=11)
     env = make("ma-gym/Lumberjacks-v0", num_envs=2, device="cpu")
     with pytest.raises(RuntimeError, match=r"Call reset\(\) before step\(\)"):
         env.step(torch.zeros(2, 2, dtype=torch.long))
@@ -341,6 +343,7 @@ def test_workers_change_nothing():
         actions = actions_for(here, 20)
         assert_same(play(here, actions), play(there, actions))
         assert all(np.array_equal(here.frame(i), there.frame(i)) for i in range(3))
+        there.hosts[0].ask("picture", {0: None})  # as if the stop button had come before the answer
         saved = there.state_dict()
         here.load_state_dict(saved), there.load_state_dict(saved)
         assert_same(play_on(here, actions[:5]), play_on(there, actions[:5]))

@@ -44,7 +44,7 @@ def _registry() -> dict[str, tuple[str, dict]]:
         warnings.simplefilter("ignore")  # its docstrings hold invalid escapes
         ma_gym = importlib.import_module("ma_gym")
     registry = ma_gym.register.__globals__["registry"]  # of whichever gym ma-gym was imported with
-    own = (s for s in registry.all() if s.entry_point.startswith("ma_gym.envs.") and "openai" not in s.entry_point)
+    own = (s for s in registry.all() if str(s.entry_point).startswith("ma_gym.envs.") and "openai" not in s.entry_point)
     return {spec.id: (spec.entry_point, dict(spec._kwargs)) for spec in own}
 
 
@@ -71,7 +71,7 @@ class MaGymWorld(PythonWorld):
         try:
             with self._own_random():
                 self.game = game_class(**{**arguments, **options})
-        except TypeError as error:
+        except (TypeError, AssertionError) as error:
             raise ValueError(f"{id} does not take these options: {error}.") from None
         own_limit = getattr(self.game, "_max_steps", None)
         limit = min((x for x in (own_limit, episode_limit) if x), default=None)

@@ -104,8 +104,7 @@ class PettingZooWorld(PythonWorld):
 
     def __init__(self, source: Any, team_reward: str, episode_limit: int | None, options: dict):
         self.game = _make_game(source, options)
-        name = getattr(source, "__name__", source if isinstance(source, str) else type(self.game).__name__)
-        name = f"pettingzoo:{name}"
+        name = f"pettingzoo:{source if isinstance(source, str) else type(self.game).__name__}"
         if not all(
             hasattr(self.game, method) for method in ("reset", "step", "possible_agents", "action_space", "observation_space")
         ):
@@ -139,8 +138,8 @@ class PettingZooWorld(PythonWorld):
         """The game's global state [S], or None where it has none."""
         self.game.reset(seed=0)
         try:
-            return np.asarray(self.game.state(), np.float32).ravel()
-        except (AttributeError, NotImplementedError):
+            return np.asarray(self.game.state(), np.float32).ravel() if callable(getattr(self.game, "state", None)) else None
+        except (AttributeError, NotImplementedError):  # what PettingZoo's base classes answer
             return None
 
     def reset(self, seed: int) -> Seen:
