@@ -72,9 +72,9 @@ def stamp_path():
 def fingerprint():
     """Changes with whatever a finished .venv depends on: the lock, the package's metadata, Python, this folder."""
     digest = hashlib.sha256("{}.{} {} {}".format(*(sys.version_info[:2] + (platform.machine(), ROOT))).encode())
-    for path in (LOCK, os.path.join(ROOT, "pyproject.toml")):
-        with open(path, "rb") as file:
-            digest.update(file.read())
+    with open(LOCK, "rb") as lock, open(os.path.join(ROOT, "pyproject.toml"), "rb") as project:
+        digest.update(lock.read())
+        digest.update(project.read().split(b"\n[tool.")[0])  # the settings of linters below change nothing installed
     return digest.hexdigest()
 
 

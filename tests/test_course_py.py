@@ -20,7 +20,7 @@ def course(tmp_path, monkeypatch):
     spec.loader.exec_module(module)
     (tmp_path / "locks").mkdir()
     (tmp_path / "locks" / "requirements.txt").write_text("torch==2.13.0\n")
-    (tmp_path / "pyproject.toml").write_text("[project]\n")
+    (tmp_path / "pyproject.toml").write_text("[project]\n\n[tool.ruff]\n")
     monkeypatch.setattr(module, "ROOT", str(tmp_path))
     monkeypatch.setattr(module, "VENV", str(tmp_path / ".venv"))
     monkeypatch.setattr(module, "LOCK", str(tmp_path / "locks" / "requirements.txt"))
@@ -35,9 +35,7 @@ def test_every_supported_python_is_accepted(course, version):
     assert course.python_problem(version) is None
 
 
-@pytest.mark.parametrize(
-    "version, words", [((3, 9, 18), "too old"), ((2, 7, 18), "too old"), ((3, 14, 0), "newer than")]
-)
+@pytest.mark.parametrize("version, words", [((3, 9, 18), "too old"), ((2, 7, 18), "too old"), ((3, 14, 0), "newer than")])
 def test_another_python_is_refused_with_a_way_out(course, version, words):
     nothing = course.python_problem(version, which=lambda name: None)
     assert words in nothing and "python.org" in nothing
@@ -59,9 +57,7 @@ def test_the_file_needs_nothing_but_the_standard_library():
     import ast
 
     tree = ast.parse((ROOT / "course.py").read_text(encoding="utf-8"))
-    imported = {
-        alias.name.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names
-    }
+    imported = {alias.name.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     assert imported <= set(sys.stdlib_module_names)
 
@@ -195,6 +191,11 @@ def test_a_finished_environment_is_trusted(made, monkeypatch):
     made.ensure_environment()
 
 
+def test_a_linters_setting_does_not_make_it_again(made):
+    Path(made.ROOT, "pyproject.toml").write_text("[project]\n\n[tool.ruff]\nline-length = 100\n")
+    assert made.is_ready()
+
+
 def test_no_environment_is_not_ready(course):
     assert not course.is_ready()
 
@@ -211,11 +212,15 @@ def another_python(course):
     Path(course.stamp_path()).write_text("made by another Python")
 
 
+def another_dependency(course):
+    Path(course.ROOT, "pyproject.toml").write_text('[project]\ndependencies = ["torch>=2.3"]\n')
+
+
 def python_gone(course):
     os.remove(course.venv_python())
 
 
-@pytest.mark.parametrize("change", [unfinished, another_lock, another_python, python_gone])
+@pytest.mark.parametrize("change", [unfinished, another_lock, another_dependency, another_python, python_gone])
 def test_anything_else_is_made_again_from_nothing(made, monkeypatch, change):
     change(made)
     assert not made.is_ready()
