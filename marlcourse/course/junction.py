@@ -7,21 +7,24 @@ data, counts of drawn joint actions are samples.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from ..algorithms.coma import COMA
 from ..algorithms.coma_released import COMAReleased
 from ..algorithms.lica import LICA
-from ..core import EpisodeBatch
+from ..core import EpisodeBatch, suggest
 from ..ensemble import Ensemble
 from ..envs.junction import Junction
 from ..nets.small import PassCounterfactualCritic, PassCritic, SigmoidAgent
 
-JOINT_ACTIONS = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]])  # wait wait, wait pass, pass wait, pass pass
+JOINT_ACTIONS = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]])  # of car 1 and car 2; 0 waits, 1 passes
+OUTCOMES = ("both wait", "only car 2 passes", "only car 1 passes", "both pass")
 
 
 def every_joint_action() -> EpisodeBatch:
@@ -55,19 +58,31 @@ class JunctionResult:
     name: str
     p: Tensor
 
+    def rounded(self, step: int = -1) -> Tensor:
+        """Number [M] of each start's most probable joint action, 0..3 in the order of :data:`OUTCOMES`."""
+        up = (self.p[step] > 0.5).long()
+        return 2 * up[:, 0] + up[:, 1]
+
+    def shares(self, step: int = -1) -> dict[str, float]:
+        """Share of the starts in each of the four outcomes, policies rounded to their most probable action."""
+        counts = torch.bincount(self.rounded(step), minlength=4)
+        return dict(zip(OUTCOMES, (counts / counts.sum()).tolist()))
+
     def outcome(self, step: int = -1) -> dict[str, float]:
-        """Shares of the four rounded outcomes, of J > .9, and the mean J."""
-        p = self.p[step]
-        up = p > 0.5
+        """:meth:`shares`, and: share at an optimum, share with J > .9, mean J, mean entropy of a car's policy / ln 2."""
+        p, shares = self.p[step], self.shares(step)
+        entropy = -(torch.xlogy(p, p) + torch.xlogy(1 - p, 1 - p)) / math.log(2)
         return {
-            "both wait": float((~up[:, 0] & ~up[:, 1]).float().mean()),
-            "only car 2 passes": float((~up[:, 0] & up[:, 1]).float().mean()),
-            "only car 1 passes": float((up[:, 0] & ~up[:, 1]).float().mean()),
-            "both pass": float((up[:, 0] & up[:, 1]).float().mean()),
-            "rounds to an optimum": float((up[:, 0] != up[:, 1]).float().mean()),
+            **shares,
+            "rounds to an optimum": shares["only car 2 passes"] + shares["only car 1 passes"],
             "J > .9": float((expected_return(p) > 0.9).float().mean()),
             "mean J": float(expected_return(p).mean()),
+            "policy entropy": float(entropy.mean()),
         }
+
+    def curve(self, metric: str) -> list[float]:
+        """One figure of :meth:`outcome` at every policy step, 0 first."""
+        return [self.outcome(step)[metric] for step in range(len(self.p))]
 
 
 # name: (algorithm, critic, how the policy step's data are drawn)
@@ -75,16 +90,21 @@ LEARNERS: dict[str, tuple[type, type, str]] = {
     "LICA": (LICA, PassCritic, "every joint action"),
     "COMA (on-policy)": (COMA, PassCounterfactualCritic, "on-policy"),
     "COMA (on-policy, 16 samples)": (COMA, PassCounterfactualCritic, "samples"),
+    "COMA (uniform data)": (COMA, PassCounterfactualCritic, "every joint action"),
     "COMA (as released)": (COMAReleased, PassCounterfactualCritic, "released"),
 }
 
 
-def draw_weights(data: str | float, p: Tensor, generator: torch.Generator) -> Tensor:
+DATA = ("every joint action", "on-policy", "samples", "released")
+
+
+def draw_weights(data: str | float | Tensor, p: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Weights of the four joint actions [M,4] for policies p [M,2].
 
-    ``"every joint action"``: equal. ``"on-policy"``: the joint policy itself, the exact expectation. A number k in [0, 1]:
-    between the two, (1 - k) uniform + k on-policy. ``"samples"``: 16 joint actions drawn from the joint policy.
-    ``"released"``: each joint action four times, one of the 16 rows dropped at random, as LICA's release does.
+    ``"every joint action"``: equal. ``"on-policy"``: the joint policy itself, the exact expectation. A number k in [0, 1],
+    or one for each policy [M]: between the two, (1 - k) uniform + k on-policy. ``"samples"``: 16 joint actions drawn from
+    the joint policy. ``"released"``: each joint action four times, one of the 16 rows dropped at random, as LICA's
+    release does.
     """
     uniform = torch.full((len(p), 4), 0.25)
     if data == "every joint action":
@@ -97,44 +117,91 @@ def draw_weights(data: str | float, p: Tensor, generator: torch.Generator) -> Te
     if data == "released":
         dropped = torch.randint(4, (len(p),), generator=generator)
         return 4.0 - torch.nn.functional.one_hot(dropped, 4).to(p.dtype)
-    return (1 - data) * uniform + data * joint_probabilities(p)
+    if isinstance(data, str):
+        raise ValueError(f"Unknown data {data!r}: {suggest(data, DATA)}")
+    k = torch.as_tensor(data, dtype=p.dtype).reshape(-1, 1)
+    return (1 - k) * uniform + k * joint_probabilities(p)
 
 
 def junction_study(
     name: str,
-    starts: int = 1000,
+    starts: int | Sequence[int] = 1000,
     steps: int = 60,
-    data: str | float | None = None,
+    data: str | float | Tensor | None = None,
     seed: int = 0,
-    progress: Callable[[int], None] | None = None,
+    progress: bool = False,
 ) -> JunctionResult:
     """Train ``starts`` initialisations of one learner at once: ``steps`` policy steps, five critic steps before each.
 
     Settings and sizes are those of LICA's release (policy 1-32-1 at 1e-2, critic 2-32-1 at 2e-2, Adam). The critic is
     fitted to all four joint actions, or to the samples where the policy learns from samples. ``data`` replaces the
-    learner's own data distribution (see :func:`draw_weights`).
+    learner's own data distribution (see :func:`draw_weights`). ``starts``: how many, or their seeds; equal seeds give equal
+    policies and critics whatever the learner. ``seed`` is that of the data drawn. Raises ValueError for an unknown learner or
+    unknown data.
     """
+    if name not in LEARNERS:
+        raise ValueError(f"Unknown learner {name!r}: {suggest(name, LEARNERS)}")
     kind, critic, own_data = LEARNERS[name]
     data = own_data if data is None else data
     rows, world = every_joint_action(), Junction(device="cpu")
     config = kind.Config.preset("junction")
-    members = Ensemble(
-        lambda s: kind(world.spec, config, seed=s, device="cpu", actor=SigmoidAgent, critic=critic), range(seed, seed + starts)
-    )
+    parts = {"actor": SigmoidAgent, "critic": critic}
+    seeds = range(starts) if isinstance(starts, int) else starts
+    members = Ensemble(lambda s: kind(world.spec, config, seed=s, device="cpu", **parts), seeds)
     generator = torch.Generator().manual_seed(seed)
 
     def pass_probability() -> Tensor:
         with torch.no_grad():
-            return members.call("policies", rows)[:, 0, 0, :, 1]  # the same in every row: both cars always see the same
+            return members.call("policies", rows[:1])[:, 0, 0, :, 1]  # one row is enough: a car sees its number only
 
     path = [pass_probability()]
-    for i in range(steps):
+    for _ in tqdm(range(steps), desc=name, unit="step", leave=False, disable=not progress):
         weights = draw_weights(data, path[-1], generator).unsqueeze(-1)  # [M,4,1]
         critic_rows = {"mask": weights} if data == "samples" else {}
         for _ in range(config.critic_updates):
             members.step("critic", "critic_loss", rows, per_member=critic_rows)
         members.step("actor", "actor_loss", rows, per_member={"mask": weights})
         path.append(pass_probability())
-        if progress is not None:
-            progress(i + 1)
     return JunctionResult(name, torch.stack(path))
+
+
+def data_sweep(
+    mixes: Sequence[float], starts: int = 100, name: str = "COMA (on-policy)", **options
+) -> dict[float, JunctionResult]:
+    """The same ``starts`` initialisations under each mix of data, from 0 (uniform) to 1 (on-policy): {mix: result}.
+
+    One run: each member of the ensemble has a mix of its own.
+    """
+    data = torch.tensor(mixes).repeat_interleave(starts)
+    together = junction_study(name, list(range(starts)) * len(mixes), data=data, **options)
+    return {k: JunctionResult(f"{name}, {k:.0%} on-policy", p) for k, p in zip(mixes, together.p.split(starts, dim=1))}
+
+
+def score_gradient(p: Tensor, weights: Tensor, signal: Tensor) -> Tensor:
+    """Sum over joint actions u of weight(u) * d log pi_i(u_i) / d logit_i * signal_i(u): p [...,2] -> [...,2].
+
+    weights [...,4]; signal [...,4,2]. The score of a car that passes with probability p = sigmoid(logit) is u - p.
+    """
+    score = JOINT_ACTIONS - p.unsqueeze(-2)  # [...,4,2]
+    return (weights.unsqueeze(-1) * score * signal).sum(-2)
+
+
+RULES = ("reward", "COMA", "as released")
+
+
+def mean_update(p: Tensor, weights: Tensor, rule: str = "COMA") -> Tensor:
+    """Mean direction [...,2] in which an actor's loss moves the two logits, for a critic that knows the true rewards.
+
+    p [...,2]; weights [...,4] of the joint actions. ``rule``: "reward" (score times reward), "COMA" (score times
+    counterfactual advantage) or "as released" (the score of PASSING times what flipping the own action would cost).
+    """
+    reward = torch.tensor([0.0, 1.0, 1.0, 0.0]).unsqueeze(-1).expand(4, 2)
+    flipped = 1 - reward  # in this game, flipping one car's action turns 0 into 1 and 1 into 0
+    if rule == "reward":
+        return score_gradient(p, weights, reward)
+    if rule == "COMA":
+        own = torch.where(JOINT_ACTIONS == 1, p.unsqueeze(-2), 1 - p.unsqueeze(-2))  # probability of the own action
+        return score_gradient(p, weights, reward - own * reward - (1 - own) * flipped)
+    if rule == "as released":
+        return (weights.unsqueeze(-1) * (1 - p).unsqueeze(-2) * (reward - flipped)).sum(-2)
+    raise ValueError(f"Unknown rule {rule!r}: {suggest(rule, RULES)}")

@@ -1,0 +1,403 @@
+"""Chapter 01, the one-step traffic junction: exact gradients, scores, data, and two ways to give credit."""
+
+from __future__ import annotations
+
+import torch
+
+from marlcourse.algorithms.coma import counterfactual_advantage
+from marlcourse.course.exercises import exercise, expect, mine_or_reference, require
+from marlcourse.course.junction import JOINT_ACTIONS, expected_return, joint_probabilities, score_gradient
+from marlcourse.course.quiz import Question, Quiz
+from marlcourse.nets.small import PassCritic
+
+__all__ = ["QUIZ", "mine_or_reference"]
+
+REWARD = torch.tensor([0.0, 1.0, 1.0, 0.0])  # of the four joint actions, in the order of JOINT_ACTIONS
+
+
+def random_p(generator: torch.Generator, *shape: int) -> torch.Tensor:
+    """Probabilities away from 0 and 1."""
+    return 0.05 + 0.9 * torch.rand(*shape, generator=generator)
+
+
+# ------------------------------------------------------------------------------------------------ 1.1
+
+
+def exact_gradient(p):
+    """p [...,2], the probabilities of passing -> (dJ/dp1, dJ/dp2) [...,2]"""
+    return 1 - 2 * p.flip(-1)
+
+
+@exercise(
+    "1.1",
+    title="the exact gradient of the team's return",
+    reference=exact_gradient,
+    hints=[
+        "Hold p2 still. J = p1 (1 - p2) + p2 (1 - p1) is then a straight line in p1: what is its slope?",
+        "The slope for car 1 contains p2 only. Which tensor holds each car's *partner*?",
+        "`p.flip(-1)` swaps the two cars.",
+    ],
+    difficulty=1,
+    importance=5,
+    minutes=5,
+    agree=lambda exact_gradient, generator: exact_gradient(random_p(generator, 5, 2)),
+)
+def check_exact_gradient(exact_gradient):
+    expect(
+        exact_gradient(torch.tensor([0.9, 0.2])),
+        torch.tensor([0.6, -0.8]),
+        call="exact_gradient(tensor([0.9, 0.2]))",
+        hint="car 1's slope is 1 - 2 p2: it depends on the partner alone",
+    )
+    saddle = torch.tensor([0.5, 0.5])
+    expect(
+        exact_gradient(saddle),
+        torch.zeros(2),
+        call="exact_gradient(tensor([0.5, 0.5]))",
+        hint="against a partner who flips a coin, nothing that you do matters",
+    )
+    p = torch.tensor([[0.1, 0.7], [1.0, 0.0], [0.3, 0.3]])
+    slope = torch.autograd.functional.jacobian(lambda p: expected_return(p).sum(), p)
+    expect(exact_gradient(p), slope, call="exact_gradient(p), p of shape (3, 2),", hint="work on the last axis only")
+
+
+# ------------------------------------------------------------------------------------------------ 1.2
+
+
+@exercise(
+    "1.2",
+    title="on-policy weights",
+    reference=joint_probabilities,
+    hints=[
+        "The cars choose independently: the probability of a joint action is a product of two numbers.",
+        "A car that plays u contributes p if u = 1 and 1 - p if u = 0: `u * p + (1 - u) * (1 - p)`.",
+        "`p.unsqueeze(-2)` has shape [...,1,2] and broadcasts against `JOINT_ACTIONS` [4,2]; then the product over the cars, "
+        "`.prod(-1)`.",
+    ],
+    difficulty=2,
+    importance=5,
+    minutes=10,
+    agree=lambda joint_probabilities, generator: joint_probabilities(random_p(generator, 6, 2)),
+)
+def check_joint_probabilities(joint_probabilities):
+    expect(
+        joint_probabilities(torch.tensor([1.0, 0.0])),
+        torch.tensor([0.0, 0.0, 1.0, 0.0]),
+        call="joint_probabilities(tensor([1., 0.]))",
+        hint="car 1 surely passes and car 2 surely waits: all the weight is on row 2 of JOINT_ACTIONS, (1, 0)",
+    )
+    expect(
+        joint_probabilities(torch.tensor([0.9, 0.2])),
+        torch.tensor([0.08, 0.02, 0.72, 0.18]),
+        call="joint_probabilities(tensor([0.9, 0.2]))",
+        hint="multiply the two cars' own probabilities; no other weighting",
+    )
+    expect(
+        joint_probabilities(torch.tensor([[0.5, 0.5], [0.25, 1.0]])),
+        torch.tensor([[0.25, 0.25, 0.25, 0.25], [0.0, 0.75, 0.0, 0.25]]),
+        call="joint_probabilities(p), p of shape (2, 2),",
+        hint="leading axes stay: [...,2] -> [...,4]",
+    )
+
+
+# ------------------------------------------------------------------------------------------------ 1.3
+
+
+@exercise(
+    "1.3",
+    title="the score-function gradient",
+    reference=score_gradient,
+    hints=[
+        "Three factors for each joint action and each car: weight, score, signal. Then one sum. Over which axis?",
+        "The score of car i at joint action u is `JOINT_ACTIONS - p.unsqueeze(-2)`, shape [...,4,2].",
+        "`weights.unsqueeze(-1)` gives the weights an axis for the cars; the sum runs over the four joint actions, axis -2.",
+    ],
+    difficulty=2,
+    importance=5,
+    minutes=10,
+    agree=lambda score_gradient, generator: score_gradient(
+        random_p(generator, 3, 2), torch.rand(3, 4, generator=generator), torch.randn(3, 4, 2, generator=generator)
+    ),
+)
+def check_score_gradient(score_gradient):
+    p = torch.tensor([0.9, 0.2])
+    on_policy = joint_probabilities(p)
+    reward = REWARD.unsqueeze(-1).expand(4, 2)
+    hint = "weight * (u - p) * signal, summed over the four joint actions"
+    expect(
+        score_gradient(p, on_policy, reward),
+        p * (1 - p) * exact_gradient(p),
+        call="score_gradient(p, on-policy weights, reward) at p = (0.9, 0.2)",
+        hint=hint,
+    )
+    only_wait = torch.tensor([1.0, 0.0, 0.0, 0.0])
+    expect(
+        score_gradient(p, only_wait, torch.ones(4, 2)),
+        torch.tensor([-0.9, -0.2]),
+        call="score_gradient(p, all weight on (wait, wait), signal 1)",
+        hint="for a car that waited the score is 0 - p: passing was *not* what it did",
+    )
+    signal = torch.arange(24.0).view(3, 4, 2)
+    p = torch.tensor([[0.5, 0.5], [0.2, 0.8], [0.6, 0.1]])
+    weights = torch.tensor([[0.25, 0.25, 0.25, 0.25], [0.4, 0.3, 0.2, 0.1], [0.0, 0.0, 0.0, 2.0]])
+    expected = torch.stack([(w.view(4, 1) * (JOINT_ACTIONS - q) * x).sum(0) for q, w, x in zip(p, weights, signal)])
+    expect(score_gradient(p, weights, signal), expected, call="score_gradient(p, weights, signal) for 3 policies", hint=hint)
+
+
+# ------------------------------------------------------------------------------------------------ 1.4
+
+
+@exercise(
+    "1.4",
+    title="the counterfactual advantage",
+    reference=counterfactual_advantage,
+    hints=[
+        "Two numbers for each agent: the value of what it did, and what it could expect from its own policy. Subtract.",
+        "The value of the action taken: `q.gather(-1, actions.unsqueeze(-1)).squeeze(-1)`.",
+        "The baseline: `(pi * q).sum(-1)`. It must not depend on `actions`.",
+    ],
+    difficulty=2,
+    importance=5,
+    minutes=10,
+    agree=lambda counterfactual_advantage, generator: counterfactual_advantage(
+        torch.randn(4, 2, 3, generator=generator),
+        torch.softmax(torch.randn(4, 2, 3, generator=generator), -1),
+        torch.randint(3, (4, 2), generator=generator),
+    ),
+)
+def check_counterfactual_advantage(counterfactual_advantage):
+    q = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+    pi = torch.tensor([[0.1, 0.9], [0.8, 0.2]])
+    played = torch.tensor([1, 0])
+    expect(
+        counterfactual_advantage(q, pi, played),
+        torch.tensor([0.1, 0.2]),
+        call="counterfactual_advantage(q, pi, (pass, wait)) in the junction at p = (0.9, 0.2)",
+        hint="Q of the action taken, minus the expectation of Q under the agent's *own policy* (not a mean, a maximum, or the "
+        "other action)",
+    )
+    generator = torch.Generator().manual_seed(0)
+    q = torch.randn(5, 2, 3, generator=generator)
+    pi = torch.softmax(torch.randn(5, 2, 3, generator=generator), -1)
+    each = [counterfactual_advantage(q, pi, torch.full((5, 2), a)) for a in range(3)]
+    require(
+        all(isinstance(a, torch.Tensor) and a.shape == (5, 2) for a in each),
+        f"for q of shape (5, 2, 3) the answer has shape {tuple(getattr(each[0], 'shape', ()))}, expected (5, 2)",
+        "one number for each agent: the axis of actions goes",
+    )
+    mean = sum(pi[..., a] * each[a] for a in range(3))
+    expect(
+        mean,
+        torch.zeros(5, 2),
+        call="the mean of the advantage over the agent's own policy",
+        hint="sum_u pi(u) A(u) = 0 for a true baseline: weigh Q by pi, over the agent's own actions",
+    )
+
+
+# ------------------------------------------------------------------------------------------------ 1.5
+
+
+def lica_objective(critic, p):
+    """critic(state, u [...,2,2]) -> [...], p [...,2] -> the critic's value of the probabilities themselves [...]"""
+    u = torch.stack([1 - p, p], -1)
+    return critic(None, u)
+
+
+def true_critic(state, u):
+    """A critic that knows the game, for any probabilities: u [...,2,2] -> [...]"""
+    return u[..., 0, 1] * u[..., 1, 0] + u[..., 0, 0] * u[..., 1, 1]
+
+
+@exercise(
+    "1.5",
+    title="LICA's objective",
+    reference=lica_objective,
+    hints=[
+        "The critic wants u [...,2,2]: for each car the probability of waiting (action 0) and of passing (action 1).",
+        "`torch.stack([1 - p, p], -1)` puts the two actions on the last axis. Nothing is sampled, rounded or detached.",
+    ],
+    difficulty=1,
+    importance=4,
+    minutes=5,
+    agree=lambda lica_objective, generator: lica_objective(true_critic, random_p(generator, 4, 2)),
+)
+def check_lica_objective(lica_objective):
+    p = torch.tensor([[0.9, 0.2], [0.3, 0.6]], requires_grad=True)
+    value = lica_objective(true_critic, p)
+    expect(
+        value,
+        expected_return(p),
+        call="lica_objective(a critic that knows the game, p)",
+        hint="give the critic the probabilities themselves: for each car (1 - p, p), in the order of the actions",
+    )
+    require(
+        value.requires_grad,
+        "the value carries no gradient to p",
+        "no detach, no rounding, no sampling between p and the critic",
+    )
+    (slope,) = torch.autograd.grad(value.sum(), p)
+    expect(
+        slope,
+        exact_gradient(p.detach()),
+        call="the gradient of lica_objective(a critic that knows the game, p) with respect to p",
+        hint="the whole gradient must flow through the critic into p",
+    )
+    torch.manual_seed(1)
+    critic = PassCritic()
+    expect(
+        lica_objective(critic, p),
+        critic(None, torch.stack([1 - p, p], -1)),
+        call="lica_objective(an untrained critic, p)",
+        hint="one call of the critic at the probabilities; not the mean over the four joint actions",
+    )
+    lopsided = lambda state, u: u[..., 0, 1] + 10 * u[..., 1, 0]
+    expect(
+        lica_objective(lopsided, torch.tensor([0.9, 0.2])),
+        8.9,
+        call="lica_objective(P1(pass) + 10 P2(wait), (0.9, 0.2))",
+        hint="cars on the axis before the last, (wait, pass) on the last",
+    )
+
+
+# ------------------------------------------------------------------------------------------------ 1.6
+
+
+def repaired_loss(p, advantage):
+    """p [2], advantage [4,2] -> the loss to descend"""
+    log_taken = torch.where(JOINT_ACTIONS == 1, p.log(), (1 - p).log())
+    weights = joint_probabilities(p).detach()
+    return -(weights.unsqueeze(-1) * log_taken * advantage).sum()
+
+
+def true_advantage(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
+    """Counterfactual advantage [4,2] of every joint action, for joint values q [4]."""
+    table, rows = q.view(2, 2), []
+    for u1, u2 in JOINT_ACTIONS.tolist():
+        own = torch.stack([table[:, u2], table[u1]])  # [2,2]: each car's own two actions
+        rows.append(counterfactual_advantage(own, torch.stack([1 - p, p], -1), torch.tensor([u1, u2])))
+    return torch.stack(rows)
+
+
+@exercise(
+    "1.6",
+    title="repair the released loss",
+    reference=repaired_loss,
+    hints=[
+        "Compare with `score_gradient` of exercise 1.3: which of its three factors does the released loss get wrong? Two.",
+        "For a car that waited, the log-probability is that of waiting: "
+        "`torch.where(JOINT_ACTIONS == 1, p.log(), (1 - p).log())`.",
+        "The rows need the weights that the policy itself would give them. They are data: no gradient flows into them "
+        "(`.detach()`).",
+    ],
+    difficulty=3,
+    importance=5,
+    minutes=15,
+    points=2,
+    agree=lambda repaired_loss, generator: repaired_loss(random_p(generator, 2), torch.randn(4, 2, generator=generator)),
+)
+def check_repaired_loss(repaired_loss):
+    waited = torch.zeros(4, 2)
+    waited[0, 0] = 1.0  # only car 1 of (wait, wait) has an advantage
+    p = torch.tensor([0.9, 0.2], requires_grad=True)
+    loss = repaired_loss(p, waited)
+    require(
+        isinstance(loss, torch.Tensor) and loss.shape == (),
+        f"repaired_loss returned shape {tuple(getattr(loss, 'shape', ()))} ({type(loss).__name__}), expected one number",
+        "sum over joint actions and cars",
+    )
+    require(loss.requires_grad, "the loss carries no gradient to p", "the log-probabilities must not be detached")
+    (slope,) = torch.autograd.grad(loss, p)
+    expect(
+        slope,
+        torch.tensor([0.8, 0.0]),
+        call="d loss / dp when only car 1's waiting in (wait, wait) was good, at p = (0.9, 0.2),",
+        hint="descending must lower P1(pass): use the log-probability of the action taken, 1 - p where a car waited; weights "
+        "are data (no gradient), and this row's is .1 * .8",
+    )
+    for point in ([0.9, 0.2], [0.3, 0.4], [0.5, 0.5]):
+        p = torch.tensor(point, requires_grad=True)
+        loss = repaired_loss(p, true_advantage(p.detach(), REWARD))
+        (slope,) = torch.autograd.grad(loss, p)
+        expect(
+            -slope,
+            exact_gradient(p.detach()),
+            call=f"minus the gradient of the loss at p = {tuple(point)}, with the true advantages,",
+            hint="it must be dJ/dp: rows weighted by the policy's own probabilities (a sum, not a mean over rows)",
+        )
+
+
+# ------------------------------------------------------------------------------------------------ quiz
+
+QUIZ = Quiz(
+    "1",
+    [
+        Question(
+            "1.q1",
+            "Both cars pass with probability .5. Car 1 alone changes its p. What happens to J?",
+            {
+                "a": ("it rises if car 1 passes more often", "then waiting would have to lower it; but dJ/dp1 = 1 - 2 p2 = 0"),
+                "b": ("nothing", "against a coin, passing and waiting are equally good: the saddle"),
+                "c": (
+                    "it falls, for (.5, .5) is the maximum",
+                    "J is .5 there and 1 at the two optima; it is a saddle, not a top",
+                ),
+            },
+            answer="b",
+        ),
+        Question(
+            "1.q2",
+            "Which baseline may be subtracted from the reward without changing the mean of agent i's on-policy gradient?",
+            {
+                "a": ("any number", "a number is allowed, but it is not all that is"),
+                "b": (
+                    "anything that does not depend on agent i's own action",
+                    "the mean score is zero, and stays zero for each fixed choice of the others",
+                ),
+                "c": (
+                    "the value of the action that agent i did not take",
+                    "it depends on the own action: the mean changes (in the junction it doubles)",
+                ),
+            },
+            answer="b",
+        ),
+        Question(
+            "1.q3",
+            "COMA with perfect values, all four joint actions weighted equally. Why is its mean gradient zero at every policy?",
+            {
+                "a": (
+                    "the counterfactual advantage has mean zero",
+                    "under the agent's own policy it has, at every policy, and yet the on-policy gradient is not zero",
+                ),
+                "b": ("the critic is too small", "the values were perfect; no network was involved"),
+                "c": (
+                    "uniform data show a partner that passes half the time, and against it nothing matters",
+                    "the data, not the policy, decide which partner the gradient sees: at p2 = .5, dJ/dp1 = 0",
+                ),
+            },
+            answer="c",
+        ),
+        Question(
+            "1.q4",
+            "LICA learns from the same uniform table on which COMA stands still. Why?",
+            {
+                "a": (
+                    "its actors ask the critic at their own probabilities, so the partner's present policy enters there",
+                    "the data only fit the critic; the policy's own probabilities enter through its input",
+                ),
+                "b": ("its critic is larger", "here both are 2 - 32 - 1 networks on the same rows"),
+                "c": ("its entropy bonus keeps it exploring", "the junction's preset has none: xi = 0"),
+            },
+            answer="a",
+        ),
+        Question(
+            "1.q5",
+            "A figure shows the mean P(pass) over those runs that ended in the optimum (pass, wait). What can it not show?",
+            {
+                "a": ("how quickly these runs decided", "this it does show"),
+                "b": ("how often that optimum was reached", "failures were left out before the mean was taken"),
+                "c": ("which car passed", "this is what the runs were chosen by"),
+            },
+            answer="b",
+        ),
+    ],
+)

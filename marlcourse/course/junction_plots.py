@@ -1,0 +1,183 @@
+"""The pictures of chapter 01. Each function draws one figure from results of :mod:`marlcourse.course.junction`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from .junction import OUTCOMES, JunctionResult, draw_weights, mean_update
+
+PAYOFF = [[0.0, 1.0], [1.0, 0.0]]
+LABELS = ("P(car 1 passes)", "P(car 2 passes)")
+CORNERS = dict(zip(OUTCOMES, [(0.04, 0.04), (0.04, 0.96), (0.96, 0.04), (0.96, 0.96)]))  # where each outcome lies
+CAR_COLOURS = ("#0072B2", "#D55E00")
+
+
+def _background(ax, arrows=None) -> None:
+    """The team's return in grey, the two optima, and arrows (x, y, u, v) in absolute units."""
+    from ..viz.style import INK
+
+    p = np.linspace(0, 1, 81)
+    x, y = np.meshgrid(p, p)
+    ax.contourf(x, y, x * (1 - y) + y * (1 - x), levels=np.linspace(0, 1, 21), cmap="Greys", alpha=0.55)
+    ax.axhline(0.5, color="white", lw=1)
+    ax.axvline(0.5, color="white", lw=1)
+    ax.plot([0, 1], [1, 0], "*", ms=13, color="white", markeredgecolor=INK, clip_on=False, zorder=6)
+    if arrows is not None:
+        ax.quiver(*arrows, angles="xy", scale_units="xy", scale=1, pivot="mid", color="#263238", width=0.006, zorder=3)
+    ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
+    ax.grid(visible=False)
+
+
+def _shares(ax, result: JunctionResult, step: int) -> None:
+    """The share of each outcome, written in its corner."""
+    for outcome, share in result.shares(step).items():
+        x, y = CORNERS[outcome]
+        box = {"boxstyle": "round,pad=0.25", "fc": "white", "ec": "none", "alpha": 0.85}
+        side = {"ha": "left" if x < 0.5 else "right", "va": "bottom" if y < 0.5 else "top"}
+        ax.text(x, y, f"{share:.0%}", fontsize=10.5, bbox=box, zorder=8, **side)
+
+
+def plot_squares(results: Mapping[str, JunctionResult], step: int = -1, shown: int = 1000, title: str | None = None):
+    """Where the starts stand: one square of all policies (P1, P2) for each label, the untrained ones first.
+
+    A dot is one initialisation (at most ``shown`` of them); the number in each corner is the share of all that round to it.
+    """
+    import matplotlib.pyplot as plt
+
+    from ..viz.style import GREY, colour, context
+
+    first = next(iter(results.values()))
+    panels = {"untrained (step 0)": (first, 0), **{name: (r, step) for name, r in results.items()}}
+    with context():
+        figure, axes = plt.subplots(1, len(panels), figsize=(2.55 * len(panels), 3.35), layout="constrained", squeeze=False)
+        for ax, (name, (result, at)) in zip(axes[0], panels.items()):
+            _background(ax)
+            dots = result.p[at, :shown].numpy()
+            color = GREY if at == 0 else colour(name)
+            ax.plot(*dots.T, "o", ms=3, color=color, alpha=0.45, mew=0, zorder=4, clip_on=False)
+            _shares(ax, result, at)
+            ax.set_title(name.replace(" (", "\n("), fontsize=11, loc="center")
+            ax.set_xlabel(LABELS[0])
+        axes[0, 0].set_ylabel(LABELS[1])
+        for ax in axes[0, 1:]:
+            ax.tick_params(labelleft=False)
+        steps = len(first.p) - 1 if step == -1 else step
+        count = f"{first.p.shape[1]:,} initialisations after {steps} policy steps; ★ optimum, corner: share that rounds to it"
+        figure.suptitle("\n".join(t for t in (title, count) if t), fontsize=12, x=0.01, ha="left")
+    return figure
+
+
+def plot_rate(
+    results: Mapping[str, JunctionResult], full: Mapping[str, list[float]] | None = None, metric: str = "rounds to an optimum"
+):
+    """One figure of every policy step: a line for each learner; thin black dots for the committed full-scale run."""
+    import matplotlib.pyplot as plt
+
+    from ..viz.style import GREY, context, styles
+
+    with context():
+        figure, ax = plt.subplots(figsize=(7.4, 3.9), layout="constrained")
+        looks = styles(results)
+        for name, result in results.items():
+            ax.plot(result.curve(metric), label=name, color=looks[name]["color"], linestyle=looks[name]["linestyle"])
+            if full and name in full:
+                steps = range(0, len(full[name]), 6)
+                ax.plot(steps, [full[name][s] for s in steps], ".", color="black", ms=4, zorder=5)
+        null = next(iter(results.values())).outcome(0)[metric]
+        ax.axhline(null, color=GREY, linestyle=":", label=f"untrained ({null:.2f})")
+        if full:
+            ax.plot([], [], ".", color="black", label="20,000 starts (datasets/)")
+        count = next(iter(results.values())).p.shape[1]
+        ax.set(xlabel="policy steps", ylabel=f"share: {metric}" if metric != "mean J" else metric, ylim=(0, 1.03))
+        ax.set_title(f"{metric}, {count:,} initialisations each")
+        ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure
+
+
+def plot_survivors(results: Mapping[str, JunctionResult]):
+    """LICA's Figure 5: P(pass) of both cars, mean and standard deviation over ONLY the runs that end in each optimum.
+
+    One column for each label, one row for each optimum; the title says which share of the runs was averaged. Grey: the
+    untrained policies, chosen by the same rule (those that happen to round to that optimum).
+    """
+    import matplotlib.pyplot as plt
+
+    from ..viz.style import GREY, context
+
+    with context():
+        size = (2.5 * len(results) + 1.8, 5.4)
+        figure, axes = plt.subplots(
+            2, len(results), figsize=size, layout="constrained", sharex=True, sharey=True, squeeze=False
+        )
+        for column, (name, result) in zip(axes.T, results.items()):
+            ends, begins = result.rounded(), result.rounded(0)
+            for ax, optimum in zip(column, (2, 1)):
+                chosen, null = result.p[:, ends == optimum], result.p[0, begins == optimum]
+                for car in (0, 1):
+                    mean, std = chosen[..., car].mean(1), chosen[..., car].std(1)
+                    color = CAR_COLOURS[car]
+                    ax.plot(mean, color=color, label=f"car {car + 1}")
+                    ax.fill_between(range(len(mean)), mean - std, mean + std, color=color, alpha=0.2, lw=0)
+                    ax.axhline(
+                        float(null[:, car].mean()), color=GREY, ls=":", lw=1.4, label="untrained, same rule" if car else None
+                    )
+                share = float((ends == optimum).float().mean())
+                ax.set_title(f"{name}\n{OUTCOMES[optimum]}:\naverage of {share:.0%} of the runs", fontsize=10)
+                ax.set_ylim(0, 1)
+            column[-1].set_xlabel("policy steps")
+        for row in axes:
+            row[0].set_ylabel("P(pass)")
+        axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        starts = next(iter(results.values())).p.shape[1]
+        figure.suptitle(
+            f"Only the runs that ended in each optimum, mean and s.d. ({starts:,} initialisations)", x=0.01, ha="left"
+        )
+    return figure
+
+
+def plot_update(mix: float = 1.0, rule: str = "COMA", sweep: Mapping[float, JunctionResult] | None = None):
+    """Which way each policy is pushed when a share ``mix`` of the data is on-policy and the rest uniform.
+
+    Left: the mean update of the two logits (arrows in absolute length; none means no push), for a critic that knows the
+    rewards. With ``sweep`` (:func:`~marlcourse.course.junction.data_sweep`) the dots are real runs with the nearest stored
+    mix, and the right panel shows how often they reach an optimum under every mix.
+    """
+    import matplotlib.pyplot as plt
+
+    from ..viz.style import GREY, INK, colour, context
+
+    grid = torch.linspace(0.07, 0.93, 9)
+    p = torch.cartesian_prod(grid, grid)
+    push = 0.55 * mean_update(p, draw_weights(float(mix), p), rule)
+    with context():
+        columns = 1 if sweep is None else 2
+        figure, axes = plt.subplots(1, columns, figsize=(4.3 * columns + 0.3, 4.2), layout="constrained", squeeze=False)
+        ax = axes[0, 0]
+        _background(ax, (*p.T.numpy(), *push.T.numpy()))
+        ax.set(xlabel=LABELS[0], ylabel=LABELS[1])
+        ax.set_title(f"{rule}, {mix:.0%} on-policy data\narrows: mean push on the logits", fontsize=11)
+        if sweep is None:
+            return figure
+        nearest = min(sweep, key=lambda k: abs(k - mix))
+        color = colour("COMA (as released)" if rule == "as released" else "COMA (on-policy)")
+        result = sweep[nearest]
+        ax.plot(*result.p[-1].T.numpy(), "o", ms=4, color=color, alpha=0.6, mew=0, zorder=4, clip_on=False)
+        _shares(ax, result, -1)
+        right = axes[0, 1]
+        ends = [r.outcome() for r in sweep.values()]
+        right.plot(
+            list(sweep), [e["rounds to an optimum"] for e in ends], color=color, marker="h", label="rounds to an optimum"
+        )
+        right.plot(list(sweep), [e["mean J"] for e in ends], color=color, ls="--", label="mean J")
+        null = result.outcome(0)["rounds to an optimum"]
+        right.axhline(null, color=GREY, ls=":", label=f"untrained rounds to an optimum ({null:.2f})")
+        right.axvline(nearest, color=INK, lw=1)
+        right.set(xlabel="share of on-policy data (0: uniform)", ylabel="share of the starts / return", ylim=(0, 1.03))
+        right.set_title(
+            f"after {len(result.p) - 1} policy steps,\n{result.p.shape[1]} initialisations for each mix", fontsize=11
+        )
+        right.legend(loc="center right", fontsize=9)
+    return figure
