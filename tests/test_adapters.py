@@ -251,6 +251,16 @@ def test_worlds_differ_and_episodes_differ_and_no_history_leaks():
 
 
 @needs_ma_gym
+def test_traffic_junction_forgets_the_routes_of_the_last_episode():
+    env = make("ma-gym/TrafficJunction10-v0", num_envs=6, device="cpu")  # in ma-gym waiting cars show their old routes
+    first = env.reset(seed=0).obs
+    for _ in range(60):
+        env.step(torch.zeros(6, 10, dtype=torch.long))
+    assert all(all(world.game._on_the_road) for world in env.hosts[0].worlds.values())
+    assert torch.equal(env.reset(seed=0).obs, first)
+
+
+@needs_ma_gym
 def test_lumberjacks_starts_are_shuffled_from_the_first_episode_on():
     env = make("ma-gym/Lumberjacks-v0", num_envs=40, device="cpu")
     places = env.reset(seed=0).obs[:, :, 1:3]  # ma-gym's own first reset puts all teams into one corner
