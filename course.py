@@ -184,9 +184,14 @@ ADVICE = (  # the first pattern found in a failed step's output decides
         "command again: what was downloaded is kept.",
     ),
     (
-        r"No matching distribution found for (?P<package>\S+)",
+        r"No matching distribution found for (?P<package>torch\S*)",
         "There is no build of {package} for this system and Python. PyTorch covers Linux (glibc), Windows and Apple "
         "silicon on 64-bit Python 3.10-3.13; elsewhere use the Colab links of README.md.",
+    ),
+    (
+        r"No matching distribution found for (?P<package>\S+)",
+        "The package registry has no {package}, or cannot be reached: check the network and the PIP_* settings, then run "
+        "the same command again.",
     ),
     (
         r"Permission denied|Errno 13|WinError 5|Access is denied|Read-only file system",
@@ -229,7 +234,9 @@ def run_step(title, command, required=True):
     if not required:
         print("    did not work: " + problem, flush=True)
         return False
-    print("\n".join(["", "This step failed: " + " ".join(command)] + ["    " + line for line in lines[-15:]] + [""]))
+    print(
+        "\n".join(["", "This step failed: " + " ".join(command)] + ["    " + line for line in lines[-15:]] + [""]), flush=True
+    )
     raise Stop(problem)
 
 
@@ -242,6 +249,8 @@ def follow(arrived, lines, started):
             line = arrived.get(timeout=1)
             if line is None:
                 break
+            if line.startswith("Ignoring "):  # pip names every line of the lock that is for another Python
+                continue
             lines.append(line)
             if "existing" not in line and "ninstall" not in line:  # after these pip works for a minute on other things
                 newest = re.sub(r" \(from .*", "", line.strip())  # without the lock's long path

@@ -135,6 +135,7 @@ def test_an_answering_server_is_seen(course):
         ),
         ("/usr/bin/python3: No module named venv", "venv"),
         ("ERROR: No matching distribution found for torch==2.13.0", "no build of torch==2.13.0 for this system"),
+        ("ERROR: No matching distribution found for anyio==4.16.0", "check the network"),
         ("PermissionError: [Errno 13] Permission denied: '/opt/course/.venv'", "folder of your own"),
         ("something nobody thought of", "last lines above"),
     ],
