@@ -83,7 +83,8 @@ class Ensemble:
     def member(self, index: int) -> Algorithm:
         """One member as an ordinary algorithm."""
         algorithm = copy.deepcopy(self.base)
-        algorithm.load_state_dict({k: v[index] for k, v in {**self.params, **self.buffers}.items()})
+        stacked = {**self.params, **self.buffers}
+        algorithm.load_state_dict({name: stacked[name][index] for name in algorithm.state_dict()})
         return algorithm
 
 
@@ -109,7 +110,8 @@ def _draw_again(make: Callable[[int], Algorithm], seeds: list[int]) -> tuple[dic
     if any(not torch.equal(stacked[name][-1], last[name]) for name in last):
         return None
     params = {name: stacked[name].requires_grad_(p.requires_grad) for name, p in one.named_parameters()}
-    return params, {name: stacked[name] for name, _ in one.named_buffers()}
+    # a constant that is no part of the saved state (persistent=False) is the same for every seed
+    return params, {name: stacked[name] if name in stacked else torch.stack([b] * len(seeds)) for name, b in one.named_buffers()}
 
 
 def _flatten(args: Sequence[Any]) -> tuple[list[dict[str, Tensor]], Callable]:
