@@ -143,11 +143,10 @@ def test_a_row_that_goes_on_from_a_carry_gives_the_whole_episodes_values():
     hidden = algorithm.initial_carry(1)["hidden"]
     last = torch.cat([torch.full((1, 1, 3), -1), row.actions[:, :1]], 1)
     _, hidden = algorithm.agent(row.obs[:, :2], last, hidden)
+    names = ("obs", "state", "avail", "actions", "reward", "terminated", "truncated", "mask")
     rest = dataclasses.replace(
         row,
-        **{
-            k: getattr(row, k)[:, 2:] for k in ("obs", "state", "avail", "actions", "reward", "terminated", "truncated", "mask")
-        },
+        **{k: getattr(row, k)[:, 2:] for k in names},
         length=row.length - 2,
         carry0={"hidden": hidden, "last_action": row.actions[:, 1]},
     )
@@ -215,7 +214,7 @@ def test_iql_loss_written_out():
     errors = []
     for i in range(3):
         y = td_lambda(batch.reward, batch.terminated, after[..., i], batch.mask, 0.99, 0.6)
-        errors.append((((chosen[..., i] - y) ** 2)[batch.mask > 0]))
+        errors.append(((chosen[..., i] - y) ** 2)[batch.mask > 0])
     torch.testing.assert_close(algorithm.loss(batch)[0], torch.cat(errors).mean())
 
 

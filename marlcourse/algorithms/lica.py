@@ -31,7 +31,8 @@ from . import presets
 
 @dataclass(frozen=True)
 class LICAConfig(Config):
-    """``xi``: strength of the adaptive entropy bonus (0: none)."""
+    """``xi``: strength of the adaptive entropy bonus (0: none). An update is never cut into chunks: the bonus is a ratio of
+    means over the whole batch."""
 
     gamma: float = 0.99
     lam: float = 0.8
@@ -47,7 +48,6 @@ class LICAConfig(Config):
     critic_updates: int = 1
     episodes_per_collect: int | None = None
     target_every: int = 200
-    chunk_rows: int | None = None
 
     presets: ClassVar = presets.LICA
 
