@@ -11,31 +11,23 @@ from ..core import EnvSpec
 PIECE = 64  # time steps per fused GRU call: blocks of memory small enough to be used again beat one large fresh block
 
 class InputLayer(nn.Module):
-    """Linear layer on [obs, one-hot last action, one-hot agent id], without building the one-hots.
+    """Linear layer on [obs, one-hot last action, one-hot agent id]; both one-hots come as one row of a constant table.
 
-    A one-hot times a matrix is a row of that matrix, so the last action and the id are looked up in the weight of one
-    ordinary ``nn.Linear`` (same parameters, same start, same gradients as the concatenation, a third of the memory).
-
-    obs [B,T,N,O], last_action [B,T,N] long (-1: none yet) -> [B,T,N,H].
+    obs [...,N,O], last_action [...,N] long (-1: none yet, a row of zeros) -> [...,N,H].
     """
 
     def __init__(self, spec: EnvSpec, hidden: int, last_action: bool = True, agent_id: bool = True):
         super().__init__()
-        self.obs_dim, self.n_agents = spec.obs_dim, spec.n_agents
-        self.n_actions = spec.n_actions if last_action else 0
-        self.agent_id = agent_id
-        self.linear = nn.Linear(self.obs_dim + self.n_actions + (self.n_agents if agent_id else 0), hidden)
+        a, n = spec.n_actions, spec.n_agents
+        of_action, of_id = torch.eye(1 + a)[:, 1:].repeat_interleave(n, 0), torch.eye(n).repeat(1 + a, 1)
+        one_hots = torch.cat([of_action[:, : a * last_action], of_id[:, : n * agent_id]], 1)
+        self.register_buffer("one_hots", one_hots, persistent=False)  # row (1 + last action) * N + agent
+        self.register_buffer("first_row", torch.arange(n) + n, persistent=False)
+        self.linear = nn.Linear(spec.obs_dim + one_hots.shape[1], hidden)
 
     def forward(self, obs: Tensor, last_action: Tensor) -> Tensor:
-        of_obs, of_action, of_id = self.linear.weight.split([self.obs_dim, self.n_actions, self.n_agents * self.agent_id], 1)
-        table = self.linear.bias + of_id.T if self.agent_id else self.linear.bias.expand(self.n_agents, -1)  # [N,H]
-        row = torch.arange(self.n_agents, device=obs.device).expand(obs.shape[:-1])
-        if self.n_actions:
-            table = (F.pad(of_action, (1, 0)).T.unsqueeze(1) + table).flatten(0, 1)  # [(1+A)*N,H], first: no action yet
-            row = row + (last_action + 1) * self.n_agents
-        # one fused product-and-sum; not in place (addmm_), which vmap over seeds has no rule for
-        out = torch.addmm(F.embedding(row.reshape(-1), table), obs.reshape(-1, self.obs_dim), of_obs.T)
-        return out.view(*obs.shape[:-1], -1)
+        row = torch.add(self.first_row, last_action, alpha=len(self.first_row))
+        return self.linear(torch.cat([obs, F.embedding(row, self.one_hots)], -1))
 
 
 class RecurrentAgent(nn.Module):
@@ -62,9 +54,8 @@ class RecurrentAgent(nn.Module):
             h = torch.gru_cell(x, hidden.reshape(b * n, -1), *self.gru.all_weights[0])
             return h.view(b, 1, n, -1), h.view(b, n, -1)
         features, h = [], hidden.reshape(1, b * n, -1)
-        for piece in zip(obs.split(PIECE, 1), last_action.split(PIECE, 1)):
-            x = self.fc1(*piece).relu_().transpose(0, 1).flatten(1, 2)  # [t,B*N,H]
-            out, h = self.gru(x, h)
+        for o, last in zip(obs.transpose(0, 1).split(PIECE), last_action.transpose(0, 1).split(PIECE)):
+            out, h = self.gru(self.fc1(o, last).relu_().flatten(1, 2), h)  # [t,B*N,H]
             features.append(out)
         return torch.cat(features).view(t, b, n, -1).transpose(0, 1), h.view(b, n, -1)
 
