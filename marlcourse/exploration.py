@@ -42,11 +42,10 @@ def uniform_actions(avail: Tensor, generator: torch.Generator) -> Tensor:
 
 def epsilon_greedy(q: Tensor, avail: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:
     """Greedy actions of q [B,N,A]; with probability epsilon an agent plays a uniform available one instead. [B,N] long."""
-    greedy = masked(q, avail).argmax(-1)
-    if epsilon <= 0:
-        return greedy
-    explore = torch.rand(greedy.shape, generator=generator, device=q.device) < epsilon
-    return torch.where(explore, uniform_actions(avail, generator), greedy)
+    if epsilon > 0:
+        explore = torch.rand(q.shape[:-1], generator=generator, device=q.device) < epsilon
+        q = torch.where(explore.unsqueeze(-1), torch.rand(q.shape, generator=generator, device=q.device), q)
+    return masked(q, avail).argmax(-1)  # the largest of random numbers is a uniform choice
 
 
 def gumbel(shape: torch.Size, generator: torch.Generator, device: torch.device) -> Tensor:
