@@ -267,7 +267,8 @@ def _refuse_other_setting(saved: dict[str, Any], folder: Path, env, algorithm: A
     if algorithm is not None:
         devices.append(("algorithm", algorithm.device, saved["run"]["device"]))
         if type(algorithm).__name__ != saved["algorithm"]:
-            raise ValueError(f"{folder} holds a run of {saved['algorithm']}, but the algorithm given is {type(algorithm).__name__}.")
+            given = type(algorithm).__name__
+            raise ValueError(f"{folder} holds a run of {saved['algorithm']}, but the algorithm given is {given}.")
         given = _pack_algorithm(algorithm)["config"]
         other = [k for k in {**given, **saved["config"]} if given.get(k) != saved["config"].get(k)]
         if other:
@@ -279,8 +280,8 @@ def _refuse_other_setting(saved: dict[str, Any], folder: Path, env, algorithm: A
     for what, now, before in devices:
         if now.type != torch.device(before).type:
             raise ValueError(
-                f"{folder} holds a run whose {what} was on {before}, but the {what} given is on {now}, where other random numbers "
-                "would be drawn: use the same kind of device, or take the trained team alone with marlcourse.load_team."
+                f"{folder} holds a run whose {what} was on {before}, but the {what} given is on {now}, where other "
+                "random numbers would be drawn: use the same kind of device, or take the team alone with marlcourse.load_team."
             )
 
 

@@ -122,7 +122,8 @@ def compare(
                     key = fingerprint(env_name, env_options, env, algorithm, seed, steps, eval_every, eval_episodes)
                     bar.set_description(f"{name} on {env.spec.name}, seed {seed}")
                     done = sum(map(len, runs.values())) * steps
-                    settings = {"eval_every": eval_every, "eval_episodes": eval_episodes, "callbacks": [_Tell(bar, done, steps)]}
+                    settings = {"eval_every": eval_every, "eval_episodes": eval_episodes}
+                    settings["callbacks"] = [_Tell(bar, done, steps)]
                     run = _run(root / key[:2] / key, env, algorithm, seed, steps, settings)
                 finally:
                     env.close()
@@ -202,7 +203,8 @@ def _claim(folder: Path) -> Iterator[Path]:
         lock = open(folder.with_name(folder.name + ".lock"), "a+b")
     except OSError as problem:
         raise OSError(
-            f"The cache folder {folder.parent} cannot be written ({problem.strerror}): give compare(cache=...) or set MARLCOURSE_CACHE."
+            f"The cache folder {folder.parent} cannot be written ({problem.strerror}): give compare(cache=...) "
+            "or set MARLCOURSE_CACHE."
         ) from None
     with lock:
         if _locked(lock):
@@ -257,7 +259,8 @@ def fingerprint(env_name, env_options, env, algorithm: Algorithm, seed, steps, e
     """
     weights = hashlib.sha256()
     for name, value in algorithm.state_dict().items():
-        weights.update(f"{name} {tuple(value.shape)} {value.dtype}".encode() + value.detach().cpu().contiguous().numpy().tobytes())
+        weights.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        weights.update(value.detach().cpu().contiguous().numpy().tobytes())
     classes = {type(algorithm), *(type(m) for m in algorithm.modules())}
     code = sorted(text for kind in classes for text in _code_of_class(kind))
     software = {**versions(), "python": ".".join(map(str, sys.version_info[:2]))}

@@ -121,7 +121,7 @@ class Trainer:
         self._set_up(env, algorithm, seed, buffer_device, checkpoint_every, eval_every, eval_episodes, callbacks)
 
     def _set_up(self, env, algorithm, seed, buffer_device, checkpoint_every, eval_every, eval_episodes, callbacks) -> None:
-        self.env, self.algorithm, self.seed, self.callbacks = env, algorithm, seed, tuple(callbacks)
+        self.env, self.algorithm, self.seed, self.callbacks = env, algorithm.train(), seed, tuple(callbacks)
         self.checkpoint_every, self.eval_every, self.eval_episodes = checkpoint_every, eval_every, eval_episodes
         self.buffer_device = pick_device(buffer_device)
         refuse_if_too_large(env.spec, getattr(algorithm.config, "replay_episodes", 0), self.buffer_device)
@@ -220,9 +220,10 @@ class Trainer:
         try:
             self.save(self.run_dir)
         except OSError as problem:
-            kept = "there is none yet" if self.last_checkpoint is None else f"the one at {self.last_checkpoint:,} steps is intact"
+            last, reason = self.last_checkpoint, problem.strerror or problem
+            kept = "there is none yet" if last is None else f"the one at {last:,} steps is intact"
             raise OSError(
-                f"The checkpoint at {self.env_steps:,} steps could not be written to {self.run_dir} ({problem.strerror or problem}); "
+                f"The checkpoint at {self.env_steps:,} steps could not be written to {self.run_dir} ({reason}); "
                 f"{kept}: make room, then call fit again or Trainer.resume."
             ) from None
 

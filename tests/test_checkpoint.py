@@ -20,8 +20,8 @@ import marlcourse as mc
 from marlcourse import checkpoint
 from marlcourse.core import Algorithm, Config
 from marlcourse.exploration import epsilon_greedy
-from marlcourse.nets.mixers import SumMixer
 from marlcourse.nets.agents import RecurrentAgent, previous_actions
+from marlcourse.nets.mixers import SumMixer
 from marlcourse.targets import masked_mean
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -148,32 +148,49 @@ def test_resuming_restores_everything_at_once(tmp_path):
 
 # ---- kill -9 ---------------------------------------------------------------------------------------------------------
 
-FIT = """
-import sys
+FITTERS = """
+import os, pathlib, sys
 sys.path.insert(0, sys.argv[1])
-from test_checkpoint import trainer, resumed
-import pathlib
-kind, folder, steps = sys.argv[2], pathlib.Path(sys.argv[3]), int(sys.argv[4])
-begun = (folder / "checkpoint.pt").exists()
-t = resumed(kind, folder) if begun else trainer(kind, folder, checkpoint_every=8)
-print("fitting", flush=True)
-t.fit(steps)
+import torch._dynamo  # what the first optimiser would load, once for all children
+from test_checkpoint import resumed, trainer
+
+for line in sys.stdin:  # `kind folder`: a child begins or goes on with that run, and never ends by itself
+    kind, folder = line.split(maxsplit=1)
+    folder = pathlib.Path(folder.strip())
+    child = os.fork()
+    if child == 0:
+        t = resumed(kind, folder) if (folder / "checkpoint.pt").exists() else trainer(kind, folder, checkpoint_every=8)
+        print("fitting", os.getpid(), flush=True)
+        t.fit(10**7)
+    os.waitpid(child, 0)
+    print("dead", flush=True)
 """
 
 
-@pytest.mark.learning  # not for what it learns: it is long
+@pytest.fixture(scope="module")
+def fitters():
+    """A process that forks one fitting process after the other, so that PyTorch is loaded once. It never trains itself."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MARLCOURSE_PROGRESS": "0"}
+    command = [sys.executable, "-c", FITTERS, str(Path(__file__).parent)]
+    with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        process.stdin.close()
+
+
+@pytest.mark.learning  # not for what it learns: it takes its time
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.parametrize("kind", KINDS)
-def test_kill_minus_nine_at_random_moments_changes_nothing(kind, tmp_path):
+def test_kill_minus_nine_at_random_moments_changes_nothing(kind, fitters, tmp_path):
     """Three kills in a row, each at a random moment of a fit that saves itself after every round; then compare."""
     chance, kills = random.Random(kind), []
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MARLCOURSE_PROGRESS": "0"}
-    command = [sys.executable, "-c", FIT, str(Path(__file__).parent), kind, str(tmp_path), str(10**7)]
     while len(kills) < 3:
-        with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout.readline() == "fitting\n"
-            time.sleep(chance.uniform(0.05, 0.8))
-            process.kill()  # SIGKILL on POSIX, TerminateProcess on Windows: nothing can be tidied up
-            process.wait()
+        fitters.stdin.write(f"{kind} {tmp_path}\n")
+        fitters.stdin.flush()
+        word, pid = fitters.stdout.readline().split()
+        assert word == "fitting"
+        time.sleep(chance.uniform(0.02, 0.5))
+        os.kill(int(pid), signal.SIGKILL)
+        assert fitters.stdout.readline() == "dead\n"
         if (tmp_path / "checkpoint.pt").exists():
             kills.append(resumed(kind, tmp_path).env_steps)
     assert kills == sorted(kills) and kills[-1] > 0
@@ -189,7 +206,7 @@ def test_kill_minus_nine_at_random_moments_changes_nothing(kind, tmp_path):
 
 
 def shards(folder):
-    return sorted((tuple(map(int, p.stem.split("-"))) for p in (folder / "replay").iterdir()))
+    return sorted(tuple(map(int, p.stem.split("-"))) for p in (folder / "replay").iterdir())
 
 
 def test_replay_rows_are_written_once_and_old_shards_go(tmp_path):
@@ -248,7 +265,7 @@ def test_a_write_that_fails_leaves_the_old_checkpoint(fails, tmp_path, monkeypat
         return real(*args)
 
     monkeypatch.setattr(os, fails, full)
-    with pytest.raises(OSError, match="could not be written to .* .No space left on device.; the one at 80 steps is intact") as problem:
+    with pytest.raises(OSError, match="could not be written to .* .No space left .*; the one at 80 steps is intact") as problem:
         t.fit(120)
     assert problem.value.__suppress_context__
     assert (tmp_path / "checkpoint.pt").read_bytes() == good
@@ -306,7 +323,7 @@ def test_a_team_acts_without_trainer_or_world(tmp_path):
 
 def test_a_part_of_your_own_is_passed_again(tmp_path):
     path, team = team_file(tmp_path, mixer=MyMixer)
-    with pytest.raises(ValueError, match="holds your own part 'mixer', whose code is not in the file: pass it again") as problem:
+    with pytest.raises(ValueError, match="holds your own part 'mixer', whose code is not in the file: pass it") as problem:
         mc.load_team(path)
     one_sentence(problem)
     loaded = mc.load_team(path, mixer=MyMixer, device="cpu")
@@ -437,7 +454,7 @@ def test_there_is_nothing_at_that_path(tmp_path):
 @pytest.mark.parametrize(
     "other, sentence",
     [
-        (lambda env: (mc.make("junction", num_envs=4, device="cpu"), None), "holds a run in .*two-step.* make it with the same options"),
+        (lambda env: (mc.make("junction", num_envs=4, device="cpu"), None), "holds a run in .*two-step.* make it with"),
         (lambda env: (mc.make("two-step", num_envs=3, device="cpu"), None), "holds 4 worlds, this environment has 3"),
         (lambda env: (env, mc.VDN(env.spec, device="cpu")), "holds a run of QMIX, but the algorithm given is VDN"),
         (

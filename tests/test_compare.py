@@ -120,7 +120,8 @@ LossTimesThree.__qualname__ = "LossTimesTwo"  # as when a cell is edited and run
 def test_whatever_shapes_a_run_makes_it_another_one(tmp_path, monkeypatch):
     """One fingerprint for each way in which two runs can differ, all different; none for what does not matter."""
     seen = []
-    monkeypatch.setattr("marlcourse.comparison._run", lambda folder, *rest: seen.append(folder.name) or mc.Run([], "", "", {}, 0, {}, ""))
+    nothing = mc.Run([], "", "", {}, 0, {}, "")
+    monkeypatch.setattr("marlcourse.comparison._run", lambda folder, *rest: seen.append(folder.name) or nothing)
 
     def key(maker=None, env="two-step", seeds=(0,), steps=32, **options):
         compare(env, {"it": maker or tiny()}, seeds, steps, cache=tmp_path, **{**BUDGET, **options})

@@ -212,7 +212,8 @@ def test_a_state_that_is_the_observations_is_not_stored_twice():
 
 
 def rows_of(batch):
-    return {tuple(batch.obs[i, 0, 0, :2].int().tolist()): (int(batch.length[i]), float(batch.reward[i].sum())) for i in range(len(batch))}
+    keys = map(tuple, batch.obs[:, 0, 0, :2].int().tolist())
+    return dict(zip(keys, zip(batch.length.tolist(), batch.reward.sum(1).tolist())))
 
 
 def test_the_buffer_keeps_the_last_rows_and_wraps_around():
@@ -231,6 +232,19 @@ def test_the_buffer_keeps_the_last_rows_and_wraps_around():
     wide = play.collect(episodes=24)  # more than fit: the last ones stay
     buffer.add(wide)
     assert rows_of(buffer.range(buffer.added - 10, buffer.added)) == dict(list(rows_of(wide).items())[-10:])
+
+
+def test_what_a_longer_row_left_in_its_slot_is_wiped():
+    buffer = EpisodeBuffer(Diary().spec, 4)
+    rows = collector(worlds=6).collect(episodes=48)
+    long, short = ((rows.length == n).nonzero().squeeze(1)[:4] for n in (LIMIT, 1))
+    buffer.add(rows[long])
+    buffer.add(rows[short])
+    everything = buffer.rows
+    assert everything.length.tolist() == [1] * 4 and everything.mask.sum() == 4
+    for name in ("obs", "reward", "actions", "terminated", "state"):
+        assert not getattr(everything, name)[:, 2:].any()
+    assert everything.avail[:, 2:].all()
 
 
 def test_a_sample_has_no_row_twice_and_favours_none():
