@@ -465,6 +465,23 @@ def test_exploring_differs_from_greedy_play():
     assert len(set(greedy.returns)) == 1 and len(set(exploring.returns)) > 1
 
 
+def test_no_algorithm_means_uniform_play_of_what_is_available():
+    env, _ = team()
+    film = watch(env, None, episodes=40, max_frames=130)
+    assert set(film.returns) == {0.0, 1.0, 7.0, 8.0} and "random play on two-step" in repr(film)
+    assert film.returns == watch(env, None, episodes=40, max_frames=130).returns
+    assert film.returns != watch(env, None, episodes=40, max_frames=130, seed=1).returns
+
+    class OneWay(type(env)):  # only action 1 may be played
+        def _observe(self, state):
+            seen = super()._observe(state)
+            return seen._replace(avail=torch.tensor([False, True]).expand_as(seen.avail))
+
+    assert set(watch(OneWay(), None, episodes=5).returns) == {8.0}
+    played = watch(mc.make("product-game"), None, episodes=30, max_frames=70).returns  # continuous actions
+    assert len(set(played)) == 30 and all(-4 <= r <= 4 for r in played)
+
+
 def test_watch_answers_bad_input_in_one_sentence(tmp_path):
     env, algorithm = team()
     with pytest.raises(ValueError, match="'gif' or 'jshtml'"):

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..core import Algorithm, VecEnv
+from ..core import Action, Algorithm, EnvSpec, Observation, VecEnv
+from ..exploration import uniform_actions
 from ..rollout import observation_to
 from ..seeds import derive_seed, make_generator
 
@@ -132,10 +133,29 @@ class _Film:
         return [self.kept[k] for k in sorted({*ends, *spread})]
 
 
+class RandomPlay:
+    """A team without a mind: every agent plays each of its available actions equally often."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, spec: EnvSpec):
+        self.spec = spec
+
+    def initial_carry(self, batch_size: int) -> dict:
+        return {}
+
+    def act(self, observation: Observation, carry: dict, explore: bool, generator: torch.Generator) -> Action:
+        if observation.avail is not None:
+            return Action(uniform_actions(observation.avail, generator), carry)
+        box = self.spec.actions
+        shape = (*observation.obs.shape[:2], box.dim)
+        return Action(box.low + (box.high - box.low) * torch.rand(shape, generator=generator), carry)
+
+
 @torch.no_grad()
 def watch(
     env: VecEnv,
-    algorithm: Algorithm,
+    algorithm: Algorithm | None,
     episodes: int = 1,
     seed: int = 0,
     fps: float = 4,
@@ -144,7 +164,7 @@ def watch(
     explore: bool = False,
     max_frames: int = 60,
 ) -> Animation:
-    """Let a team play and return the film, which a notebook shows inline.
+    """Let a team play and return the film, which a notebook shows inline. ``algorithm=None``: random play.
 
     ``kind``: "gif", or "jshtml" for a player with single steps. ``path`` also writes it to a file (.gif or .html).
     Greedy unless ``explore``. It plays in ``env.fresh(1)``: the world and the generators of a run stay untouched, and
@@ -156,6 +176,8 @@ def watch(
         raise ValueError(f"kind={kind!r} is unknown: use 'gif' or 'jshtml'.")
     if episodes < 1 or max_frames < 2 or fps <= 0:
         raise ValueError(f"Give at least 1 episode, 2 frames and a positive fps, not {episodes}, {max_frames} and {fps:g}.")
+    name = "random play" if algorithm is None else type(algorithm).__name__
+    algorithm = RandomPlay(env.spec) if algorithm is None else algorithm
     if algorithm.spec != env.spec:
         raise ValueError(f"The algorithm was built for {algorithm.spec.name}, not {env.spec.name}: build it with env.spec.")
     copy = env.fresh(num_envs=1, seed=derive_seed(seed, "watch"))
@@ -184,7 +206,7 @@ def watch(
     if len(frames) < film.seen:
         note = f"Shows {len(frames)} of {film.seen} frames (max_frames={max_frames}); the steps between were played."
         print(note)
-    title = f"{type(algorithm).__name__} on {env.spec.name}"
+    title = f"{name} on {env.spec.name}"
     pictures = [_with_caption(frame, caption) for frame, caption, _ in frames]
     ends = [place == "end" for _, _, place in frames]
     result = Animation(pictures, ends, returns, steps, fps, kind, note, title)
