@@ -16,12 +16,12 @@ CAR_COLOURS = ("#0072B2", "#D55E00")
 
 
 def _background(ax, arrows=None) -> None:
-    """The team's return in grey, the two optima, and arrows (x, y, u, v) in absolute units."""
+    """The team's return in ten steps of grey, the two optima, and arrows (x, y, u, v) in absolute units."""
     from ..viz.style import INK
 
-    p = np.linspace(0, 1, 81)
-    x, y = np.meshgrid(p, p)
-    ax.contourf(x, y, x * (1 - y) + y * (1 - x), levels=np.linspace(0, 1, 21), cmap="Greys", alpha=0.55)
+    x, y = np.meshgrid(*[np.linspace(0, 1, 300)] * 2)
+    steps = np.floor(9.999 * (x * (1 - y) + y * (1 - x))) / 10
+    ax.imshow(steps, origin="lower", extent=(0, 1, 0, 1), cmap="Greys", vmin=-0.1, vmax=1.6, interpolation="nearest")
     ax.axhline(0.5, color="white", lw=1)
     ax.axvline(0.5, color="white", lw=1)
     ax.plot([0, 1], [1, 0], "*", ms=13, color="white", markeredgecolor=INK, clip_on=False, zorder=6)
@@ -40,7 +40,7 @@ def _shares(ax, result: JunctionResult, step: int) -> None:
         ax.text(x, y, f"{share:.0%}", fontsize=10.5, bbox=box, zorder=8, **side)
 
 
-def plot_squares(results: Mapping[str, JunctionResult], step: int = -1, shown: int = 1000, title: str | None = None):
+def plot_squares(results: Mapping[str, JunctionResult], step: int = -1, shown: int = 400, title: str | None = None):
     """Where the starts stand: one square of all policies (P1, P2) for each label, the untrained ones first.
 
     A dot is one initialisation (at most ``shown`` of them); the number in each corner is the share of all that round to it.
@@ -52,7 +52,7 @@ def plot_squares(results: Mapping[str, JunctionResult], step: int = -1, shown: i
     first = next(iter(results.values()))
     panels = {"untrained (step 0)": (first, 0), **{name: (r, step) for name, r in results.items()}}
     with context():
-        figure, axes = plt.subplots(1, len(panels), figsize=(2.55 * len(panels), 3.35), layout="constrained", squeeze=False)
+        figure, axes = plt.subplots(1, len(panels), figsize=(2.5 * len(panels), 3.9), layout="constrained", squeeze=False)
         for ax, (name, (result, at)) in zip(axes[0], panels.items()):
             _background(ax)
             dots = result.p[at, :shown].numpy()
@@ -138,35 +138,54 @@ def plot_survivors(results: Mapping[str, JunctionResult]):
     return figure
 
 
-def plot_update(mix: float = 1.0, rule: str = "COMA", sweep: Mapping[float, JunctionResult] | None = None):
-    """Which way each policy is pushed when a share ``mix`` of the data is on-policy and the rest uniform.
+def _push(ax, mix: float, rule: str) -> None:
+    """The mean update of the two logits over the square: arrows in absolute length (cut at .11), none without a push."""
+    grid = torch.linspace(0.07, 0.93, 9)
+    p = torch.cartesian_prod(grid, grid)
+    push = 0.55 * mean_update(p, draw_weights(float(mix), p), rule)
+    push = push * (0.11 / push.norm(dim=-1, keepdim=True).clamp(min=1e-9)).clamp(max=1)
+    _background(ax, (*p.T.numpy(), *push.T.numpy()))
+    data = {0.0: "uniform data", 1.0: "on-policy data"}.get(float(mix), f"{mix:.0%} on-policy data")
+    ax.set(xlabel=LABELS[0], ylabel=LABELS[1], title=f"{rule}, {data}")
 
-    Left: the mean update of the two logits (arrows in absolute length; none means no push), for a critic that knows the
-    rewards. With ``sweep`` (:func:`~marlcourse.course.junction.data_sweep`) the dots are real runs with the nearest stored
-    mix, and the right panel shows how often they reach an optimum under every mix.
+
+def plot_push(*cases: tuple[str, float]):
+    """Which way each policy is pushed, for a critic that knows the rewards: one square for each (rule, mix of data).
+
+    ``rule`` is one of :data:`~marlcourse.course.junction.RULES`; mix 0 is uniform data, 1 on-policy.
+    """
+    import matplotlib.pyplot as plt
+
+    from ..viz.style import context
+
+    with context():
+        size = (3.9 * len(cases) + 0.2, 4.6)
+        figure, axes = plt.subplots(1, len(cases), figsize=size, layout="constrained", squeeze=False)
+        for ax, (rule, mix) in zip(axes[0], cases):
+            _push(ax, mix, rule)
+        figure.suptitle("mean push on the logits, exact; ★ optimum", x=0.01, ha="left", fontsize=12)
+    return figure
+
+
+def plot_update(mix: float, rule: str, sweep: Mapping[float, JunctionResult]):
+    """The push (:func:`plot_push`) beside what became of real runs of COMA.
+
+    ``sweep``: from :func:`~marlcourse.course.junction.data_sweep`. The dots on the left are its runs with the nearest mix;
+    the right panel shows how often they reach an optimum, and their return, under every mix. Dots need rule "COMA".
     """
     import matplotlib.pyplot as plt
 
     from ..viz.style import GREY, INK, colour, context
 
-    grid = torch.linspace(0.07, 0.93, 9)
-    p = torch.cartesian_prod(grid, grid)
-    push = 0.55 * mean_update(p, draw_weights(float(mix), p), rule)
     with context():
-        columns = 1 if sweep is None else 2
-        figure, axes = plt.subplots(1, columns, figsize=(4.3 * columns + 0.3, 4.2), layout="constrained", squeeze=False)
-        ax = axes[0, 0]
-        _background(ax, (*p.T.numpy(), *push.T.numpy()))
-        ax.set(xlabel=LABELS[0], ylabel=LABELS[1])
-        ax.set_title(f"{rule}, {mix:.0%} on-policy data\narrows: mean push on the logits", fontsize=11)
-        if sweep is None:
-            return figure
-        nearest = min(sweep, key=lambda k: abs(k - mix))
-        color = colour("COMA (as released)" if rule == "as released" else "COMA (on-policy)")
-        result = sweep[nearest]
-        ax.plot(*result.p[-1].T.numpy(), "o", ms=4, color=color, alpha=0.6, mew=0, zorder=4, clip_on=False)
-        _shares(ax, result, -1)
-        right = axes[0, 1]
+        figure, (ax, right) = plt.subplots(1, 2, figsize=(8.9, 4.2), layout="constrained")
+        _push(ax, mix, rule)
+        color = colour("COMA (on-policy)")
+        result = sweep[min(sweep, key=lambda k: abs(k - mix))]
+        if rule == "COMA":
+            ax.plot(*result.p[-1].T.numpy(), "o", ms=4, color=color, alpha=0.6, mew=0, zorder=4, clip_on=False)
+            _shares(ax, result, -1)
+            right.axvline(mix, color=INK, lw=1)
         ends = [r.outcome() for r in sweep.values()]
         right.plot(
             list(sweep), [e["rounds to an optimum"] for e in ends], color=color, marker="h", label="rounds to an optimum"
@@ -174,10 +193,7 @@ def plot_update(mix: float = 1.0, rule: str = "COMA", sweep: Mapping[float, Junc
         right.plot(list(sweep), [e["mean J"] for e in ends], color=color, ls="--", label="mean J")
         null = result.outcome(0)["rounds to an optimum"]
         right.axhline(null, color=GREY, ls=":", label=f"untrained rounds to an optimum ({null:.2f})")
-        right.axvline(nearest, color=INK, lw=1)
-        right.set(xlabel="share of on-policy data (0: uniform)", ylabel="share of the starts / return", ylim=(0, 1.03))
-        right.set_title(
-            f"after {len(result.p) - 1} policy steps,\n{result.p.shape[1]} initialisations for each mix", fontsize=11
-        )
+        right.set(xlabel="share of on-policy data (0: uniform)", ylabel="share of the starts; return J", ylim=(0, 1.03))
+        right.set_title(f"COMA after {len(result.p) - 1} policy steps,\n{result.p.shape[1]} initialisations for each mix")
         right.legend(loc="center right", fontsize=9)
     return figure
