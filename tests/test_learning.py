@@ -23,11 +23,11 @@ def trained(game, kind, preset, steps, seed, worlds=32, **changes):
 @pytest.mark.parametrize("kind, bar", [(mc.VDN, 7.0), (mc.QMIX, 8.0)])
 def test_two_step_game_on_uniform_data(kind, bar, seed):
     """Rashid et al. 2018: VDN takes the sure 7, QMIX finds the 8."""
-    _, after, _ = trained("two-step", kind, "two-step", 12_000, seed)
+    _, after, _ = trained("two-step", kind, "two-step", 10_000, seed)
     assert after == bar
 
 
-@pytest.mark.parametrize("kind, steps", [(mc.CWQMIX, 5_000), (mc.QTRAN, 16_000)])
+@pytest.mark.parametrize("kind, steps", [(mc.CWQMIX, 3_000), (mc.QTRAN, 12_000)])
 def test_qtran_game_is_solved_by(kind, steps):
     """Son et al. 2019: the optimum 8 behind penalties of 12; learned central critic, alpha .1, lambda_nopt .1."""
     after = [trained("matrix/qtran", kind, "matrix", steps, seed)[1] for seed in SEEDS]
@@ -37,11 +37,11 @@ def test_qtran_game_is_solved_by(kind, steps):
 @pytest.mark.parametrize("kind", [mc.VDN, mc.QMIX])
 def test_qtran_game_is_not_solved_by(kind):
     """On uniform data a monotone mixer ends in the block of zeros, even from a start that happens to play the 8."""
-    runs = [trained("matrix/qtran", kind, "matrix", 8_000, seed)[:2] for seed in SEEDS]
-    assert runs[2][0] == 8.0 and all(after == 0.0 for _, after in runs), runs
+    runs = [trained("matrix/qtran", kind, "matrix", 6_000, seed)[:2] for seed in (0, 2)]
+    assert runs[1][0] == 8.0 and all(after == 0.0 for _, after in runs), runs
 
 
-STARTS = 300
+STARTS = 200
 
 
 @pytest.fixture(scope="module")
