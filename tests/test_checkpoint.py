@@ -233,10 +233,10 @@ def test_what_a_crash_left_in_the_replay_folder_is_tidied_up(tmp_path):
     t = trainer("qmix", tmp_path, checkpoint_every=16)
     t.fit(64)
     (tmp_path / "replay" / "1000-1010.pt").write_bytes(b"a shard whose checkpoint was never written")
-    (tmp_path / "replay" / "32-40.pt.tmp").write_bytes(b"half")
+    (tmp_path / "replay" / "990-999.pt.tmp").write_bytes(b"half")
     again = resumed("qmix", tmp_path)
     again.fit(96)
-    assert shards(tmp_path)[-1] == (40, 48)
+    assert not list(tmp_path.glob("**/*.tmp")) and shards(tmp_path)[-1] == (40, 48)
     assert_equal(everything(resumed("qmix", tmp_path))["replay"], everything(again)["replay"])
 
 
