@@ -116,8 +116,8 @@ def plot_survivors(results: Mapping[str, JunctionResult]):
             ends, begins = result.rounded(), result.rounded(0)
             for ax, optimum in zip(column, (2, 1)):
                 chosen, null = result.p[:, ends == optimum], result.p[0, begins == optimum]
-                for car in (0, 1):
-                    mean, std = chosen[..., car].mean(1), chosen[..., car].std(1)
+                for car in (0, 1) if chosen.numel() else ():  # an average of no runs draws nothing
+                    mean, std = chosen[..., car].mean(1), chosen[..., car].std(1, correction=0)
                     color = CAR_COLOURS[car]
                     ax.plot(mean, color=color, label=f"car {car + 1}")
                     ax.fill_between(range(len(mean)), mean - std, mean + std, color=color, alpha=0.2, lw=0)
