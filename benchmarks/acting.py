@@ -9,6 +9,7 @@ median over rounds of the mean of a burst of calls, the two candidates taking tu
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable
 
 import torch
@@ -77,9 +78,12 @@ def burst(act: Callable[[], object], calls: int) -> Callable[[], None]:
     return run
 
 
-def measure(size: Size, worlds: int, calls: int, rounds: int = ROUNDS, device: str = "cpu", synchronise=None) -> dict:
+def measure(
+    size: Size, worlds: int, calls: int, rounds=ROUNDS, device="cpu", synchronise=None, clock=time.perf_counter
+) -> dict:
     """Median milliseconds per step, and how many times as fast as the plain loop."""
-    seconds = alternate({n: burst(f, calls) for n, f in actors(size, worlds, device).items()}, rounds, synchronise=synchronise)
+    bursts = {name: burst(act, calls) for name, act in actors(size, worlds, device).items()}
+    seconds = alternate(bursts, rounds, synchronise=synchronise, clock=clock)
     seconds = {name: [s / calls for s in values] for name, values in seconds.items()}
     row = {name: summary(values, digits=5) | {"calls_per_run": calls} for name, values in seconds.items()}
     return row | {"times_as_fast_as_plain": speedup(seconds, "marlcourse", "plain")}
@@ -90,20 +94,22 @@ def main() -> None:
     parser.add_argument("--worlds", type=int, nargs="*", default=[64])
     parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--calls", type=int, default=100)
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="cpu: for one thread on a shared machine")
     arguments = parser.parse_args()
+    clock = time.perf_counter if arguments.clock == "wall" else time.process_time
     results = {}
     for size in SIZES.values():
         assert_same(size)
         for worlds in arguments.worlds:
             for threads in arguments.threads:
                 torch.set_num_threads(threads)
-                row = measure(size, worlds, max(10, arguments.calls // (4 if size.obs_dim > 100 else 1)))
+                row = measure(size, worlds, max(10, arguments.calls // (4 if size.obs_dim > 100 else 1)), clock=clock)
                 results[f"{size.name}, {worlds} worlds, {threads} thread(s)"] = row
                 ours, other = (1000 * row[name]["median_ms"] for name in ("marlcourse", "plain"))
                 ratio = row["times_as_fast_as_plain"]["of_medians"]
                 case = f"{size.name:10s} B={worlds:<5d} {threads} thread(s)"
                 print(f"{case}: {ours:8.0f} us a step, plain {other:8.0f} us: {ratio:.2f}x")
-    write("acting", {"acting": results})
+    write(f"acting_{arguments.clock}", {"clock": arguments.clock, "acting": results})
 
 
 if __name__ == "__main__":

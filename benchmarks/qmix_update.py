@@ -14,6 +14,7 @@ import argparse
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 
 import torch
@@ -93,22 +94,24 @@ def memory(size: Size, name: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="cpu: for one thread")
     parser.add_argument("--runs", type=int, default=9)
     parser.add_argument("--sizes", nargs="*", default=list(SIZES), choices=list(SIZES))
-    parser.add_argument("--name", help="name of the result file (default: qmix_update_<threads>t)")
+    parser.add_argument("--name", help="name of the result file (default: qmix_update_<threads>t_<clock>)")
     parser.add_argument("--memory-of", nargs=2, metavar=("SIZE", "CANDIDATE"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     if arguments.memory_of:
         return memory(SIZES[arguments.memory_of[0]], arguments.memory_of[1])
 
+    clock = time.perf_counter if arguments.clock == "wall" else time.process_time
     results = {}
     for size in (SIZES[name] for name in arguments.sizes):
         same = assert_same(size)
         worst = same["worst_gradient"]
         print(f"{size.name}: same loss ({same['loss']:.4f}), gradients within {worst:.1e} of their largest entry")
         names = ["marlcourse", "plain", *(f"marlcourse, chunks of {k}" for k in CHUNKS[size.name])]
-        seconds = alternate({name: candidate(size, name) for name in names}, arguments.runs)
+        seconds = alternate({name: candidate(size, name) for name in names}, arguments.runs, clock=clock)
         rows = {}
         for name in names:
             own = [sys.executable, __file__, "--threads", str(arguments.threads), "--memory-of", size.name, name]
@@ -119,7 +122,7 @@ def main() -> None:
             ratio = rows[name].get("times_as_fast_as_plain", {}).get("of_medians", 1.0)
             print(f"  {name:28s} {rows[name]['median_ms']:8.1f} ms  {ratio:5.2f}x  {used['mb_over_base']:7.1f} MB over base")
         results[size.name] = {"size": vars(size), "same": same, "candidates": rows}
-    write(arguments.name or f"qmix_update_{arguments.threads}t", {"update": results})
+    write(arguments.name or f"qmix_update_{arguments.threads}t_{arguments.clock}", {"clock": arguments.clock, "update": results})
 
 
 if __name__ == "__main__":
