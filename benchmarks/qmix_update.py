@@ -122,7 +122,8 @@ def main() -> None:
             ratio = rows[name].get("times_as_fast_as_plain", {}).get("of_medians", 1.0)
             print(f"  {name:28s} {rows[name]['median_ms']:8.1f} ms  {ratio:5.2f}x  {used['mb_over_base']:7.1f} MB over base")
         results[size.name] = {"size": vars(size), "same": same, "candidates": rows}
-    write(arguments.name or f"qmix_update_{arguments.threads}t_{arguments.clock}", {"clock": arguments.clock, "update": results})
+    name = arguments.name or f"qmix_update_{arguments.threads}t_{arguments.clock}"
+    write(name, {"clock": arguments.clock, "update": results})
 
 
 if __name__ == "__main__":
