@@ -94,7 +94,8 @@ def _build_algorithm(saved: dict[str, Any], where: Path, parts: dict[str, Any], 
     if _MODULE_OF.get(name, "").split(".")[0] != "algorithms" or module != f"{__package__}.{_MODULE_OF[name]}":
         known = [n for n, m in _MODULE_OF.items() if m.startswith("algorithms")]
         raise ValueError(
-            f"{where} was written by {name!r}, which is not an algorithm of this version of marlcourse: {suggest(name, known)}"
+            f"{where} was written by {name!r}, which is not an algorithm of this version of marlcourse: if the "
+            f"class is your own, use Trainer.resume(path, env, algorithm={name}(env.spec)). {suggest(name, known)}"
         )
     kind = getattr(importlib.import_module(module), name)
     config: Config = kind.Config(**{k: _unpack(v) for k, v in saved["config"].items()})

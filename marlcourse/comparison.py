@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from .config import whole
 from .core import Algorithm, EnvSpec
 from .envs import make
 from .trainer import Callback, Run, Trainer, plain, versions, write_atomically
@@ -102,14 +103,15 @@ def compare(
 
     Raises ValueError for repeated seeds, and KeyboardInterrupt at the stop button, after the running fit has saved itself.
     """
-    seeds = list(range(seeds)) if isinstance(seeds, int) else [int(s) for s in seeds]
+    if not isinstance(seeds, Iterable) or isinstance(seeds, str):
+        seeds = range(whole("seeds", seeds))
+    seeds = [whole("each of the seeds", s) for s in seeds]
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds must be one or more distinct numbers, not {seeds}: each seed counts as one independent run.")
-    if not algorithms:
+    if not algorithms or not isinstance(algorithms, Mapping):
         raise ValueError('There is nothing to compare: give algorithms as {"QMIX": mc.QMIX, ...}.')
-    if steps < 1:
-        raise ValueError(f"steps must be at least 1, not {steps}.")
-    eval_every = max(1, steps // 20) if eval_every is None else eval_every
+    steps = whole("steps", steps, 1)
+    eval_every = max(1, steps // 20) if eval_every is None else whole("eval_every", eval_every, 1)
     root = Path(cache) if cache is not None else cache_folder() / "compare"
     runs: dict[str, list[Run]] = {name: [] for name in algorithms}
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .config import Config, own_part, suggest  # noqa: F401  (part of the vocabulary)
+from .config import Config, own_part, shown, suggest, whole  # noqa: F401  (part of the vocabulary)
 from .device import pick_device
 from .spec import Box, Discrete, EnvSpec  # noqa: F401
 
@@ -180,13 +180,15 @@ class Algorithm(nn.Module):
 
     def __init__(self, spec: EnvSpec, config: Config | None = None, *, seed: int = 0, device=None, **parts: Any):
         super().__init__()
-        self.spec, self.config, self.seed = spec, self.Config() if config is None else config, seed
+        if not isinstance(spec, EnvSpec):
+            raise TypeError(f"An algorithm is built from a world's spec: {type(self).__name__}(env.spec), not {shown(spec)}.")
+        self.spec, self.config, self.seed = spec, self.Config() if config is None else config, whole("seed", seed)
         if not isinstance(self.config, self.Config):
             raise TypeError(f"config must be a {type(self).__name__}.Config, not {type(config).__name__}.")
         self.env_steps, self.own_parts = 0, tuple(sorted(parts))
         self._parts = parts
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)  # the CPU's alone: networks are made there, then moved
+            torch.default_generator.manual_seed(self.seed)  # the CPU's alone: networks are made there, then moved
             self.build()
         if self._parts:
             raise TypeError(f"{type(self).__name__} has no part named {', '.join(sorted(self._parts))}.")

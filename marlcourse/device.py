@@ -13,8 +13,7 @@ def pick_device(device: str | torch.device | None = "auto") -> torch.device:
     The environment variable ``MARLCOURSE_DEVICE`` answers for ``"auto"``. Raises ValueError with the fix when the
     device named is unknown or not there.
     """
-    if isinstance(device, torch.device):
-        device = str(device)
+    device = None if device is None else str(device)
     if device in (None, "auto"):
         device = os.environ.get("MARLCOURSE_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
     kind = device.split(":")[0]

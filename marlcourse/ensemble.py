@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -27,8 +27,13 @@ class Ensemble:
     """
 
     def __init__(self, make: Callable[[int], Algorithm], seeds: Sequence[int]):
-        self.seeds, self.base = list(seeds), make(seeds[0])
-        self.params, self.buffers = _draw_again(make, self.seeds) or torch.func.stack_module_state([make(s) for s in self.seeds])
+        if not isinstance(seeds, Iterable) or not list(seeds):
+            raise ValueError(f"Ensemble(make, seeds) takes at least one seed, such as range(1000), not {seeds!r}.")
+        self.seeds = list(seeds)
+        self.base = make(self.seeds[0])
+        self.params, self.buffers = _draw_again(make, self.seeds) or torch.func.stack_module_state(
+            [make(s) for s in self.seeds]
+        )
         names = {id(p): name for name, p in self.base.named_parameters()}
         self.optimizers, self.names = {}, {}
         for label, optimizer in self.base.optimizers().items():
@@ -111,7 +116,9 @@ def _draw_again(make: Callable[[int], Algorithm], seeds: list[int]) -> tuple[dic
         return None
     params = {name: stacked[name].requires_grad_(p.requires_grad) for name, p in one.named_parameters()}
     # a constant that is no part of the saved state (persistent=False) is the same for every seed
-    return params, {name: stacked[name] if name in stacked else torch.stack([b] * len(seeds)) for name, b in one.named_buffers()}
+    return params, {
+        name: stacked[name] if name in stacked else torch.stack([b] * len(seeds)) for name, b in one.named_buffers()
+    }
 
 
 def _flatten(args: Sequence[Any]) -> tuple[list[dict[str, Tensor]], Callable]:

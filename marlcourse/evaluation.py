@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
+from .config import whole
 from .core import Algorithm, VecEnv
 from .rollout import observation_to
 from .seeds import derive_seed, make_generator
@@ -27,8 +28,9 @@ def evaluate(env: VecEnv, algorithm: Algorithm, episodes: int = 32, seed: int = 
 
     The training worlds and every generator of the run stay untouched.
     """
-    if episodes < 1:
-        raise ValueError(f"episodes must be at least 1, not {episodes}.")
+    episodes, seed = whole("episodes", episodes, 1), whole("seed", seed)
+    if replace(algorithm.spec, name="") != replace(env.spec, name=""):
+        raise ValueError(f"The team was built for {algorithm.spec}, but the world is {env.spec}: their shapes must agree.")
     cap = max(env.num_envs, 32)
     n = max(d for d in range(1, min(episodes, cap) + 1) if episodes % d == 0)
     copy = env.fresh(num_envs=n, seed=derive_seed(seed, "evaluate"))

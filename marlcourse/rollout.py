@@ -131,17 +131,13 @@ class Collector:
             return out if name != "avail" else out | ~out.any(-1, keepdim=True)  # padding: everything is available
 
         kept = {k: rows(v) for k, v in stacked.items()}
-        carry0 = None
-        if not fresh_start:
-            carry0 = where(
-                start == 0, map_tensors(lambda c: c[world], carry_at_start), map_tensors(lambda c: c[world], initial)
-            )
+        first, new = (map_tensors(lambda c: c[world], carry) for carry in (carry_at_start, initial))
         return EpisodeBatch(
             **{k: with_final(k) for k in ("obs", "state", "avail")},
             **{k: kept.get(k) for k in ("actions", "reward", "terminated", "truncated", "log_prob")},
             mask=mask.float(),
             length=length,
-            carry0=carry0,
+            carry0=None if fresh_start else where(start == 0, first, new),
             extras={k.removeprefix("extras."): v for k, v in kept.items() if k.startswith("extras.")},
         )
 
@@ -209,8 +205,7 @@ class Context:
         if getattr(config, "episodes_per_collect", None):
             self.collector.share(config.episodes_per_collect)  # refuses now what it would refuse later
         self.buffer = EpisodeBuffer(env.spec, capacity, buffer_device) if capacity else None
-        self.updates_done = 0
-        self.env_steps = 0  # so far, summed over worlds: the run's one clock
+        self.updates_done, self.env_steps = 0, 0  # environment steps summed over worlds: the run's one clock
         self.not_finite: dict[str, Tensor] = {}  # flags on a GPU
 
     def collect(self, episodes: int | None = None, steps: int | None = None) -> EpisodeBatch:
@@ -225,7 +220,7 @@ class Context:
         """``config.updates_per_collect`` sampled batches; none until the buffer holds ``config.batch_size`` rows."""
         config = self.algorithm.config
         if len(self.buffer) >= config.batch_size:
-            for _ in range(config.updates_per_collect):
+            for _ in range(getattr(config, "updates_per_collect", 1)):
                 yield self.buffer.sample(config.batch_size, self.generator).to(self.algorithm.device)
 
     def step(self, name: str, loss, batch: EpisodeBatch | None = None) -> dict[str, Tensor]:
@@ -259,6 +254,8 @@ class Context:
 
     def _refuse_nan(self, name: str, loss: Tensor) -> None:
         """Stop before a NaN or infinite loss can reach the weights; on a GPU set a flag, which the trainer reads."""
+        if loss.dim():
+            raise ValueError(f"The {name} must be one number, not a tensor of shape {list(loss.shape)}: use masked_mean.")
         finite = torch.isfinite(loss.detach())
         if loss.device.type != "cpu":
             self.not_finite[name] = self.not_finite.get(name, False) | ~finite

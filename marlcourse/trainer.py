@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from .config import whole
 from .core import Algorithm, Discrete, EnvSpec, VecEnv
 from .device import pick_device
 from .evaluation import evaluate
@@ -97,6 +98,11 @@ class Trainer:
         eval_episodes: int = 32,
         callbacks=(),
     ):
+        if not isinstance(algorithm, Algorithm) or not isinstance(getattr(env, "spec", None), EnvSpec):
+            raise TypeError(
+                "Trainer(env, algorithm) takes a world, such as marlcourse.make('two-step'), and an algorithm built for it, "
+                f"not {type(env).__name__} and {algorithm if isinstance(algorithm, type) else type(algorithm).__name__}."
+            )
         if algorithm.spec != env.spec:
             raise ValueError(
                 f"The algorithm was built for {algorithm.spec}, but the world is {env.spec}: build it with env.spec."
@@ -105,8 +111,9 @@ class Trainer:
             algorithm.to(pick_device(device))
         counts = {"checkpoint_every": checkpoint_every, "eval_every": eval_every, "eval_episodes": eval_episodes}
         for name, value in counts.items():
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, not {value}.")
+            if value is not None:
+                whole(name, value, 1)
+        seed = whole("seed", seed)
         self.run_dir = None if run_dir is None else Path(run_dir)
         if self.run_dir is not None and (self.run_dir / "checkpoint.pt").exists():
             raise ValueError(
@@ -121,6 +128,15 @@ class Trainer:
         self._set_up(env, algorithm, seed, buffer_device, checkpoint_every, eval_every, eval_episodes, callbacks)
 
     def _set_up(self, env, algorithm, seed, buffer_device, checkpoint_every, eval_every, eval_episodes, callbacks) -> None:
+        if not isinstance(callbacks, (list, tuple)) or any(isinstance(c, type) for c in callbacks):
+            raise TypeError(f"callbacks must be a list of callbacks, such as [LivePlot('return')], not {callbacks!r}.")
+        if type(algorithm).iterate is Algorithm.iterate:
+            for name in ("replay_episodes", "batch_size"):
+                if not hasattr(algorithm.config, name):
+                    raise TypeError(
+                        f"The default iterate learns from a replay: give {type(algorithm).__name__}.Config the settings "
+                        "replay_episodes and batch_size, or write an iterate that uses ctx.collect() alone."
+                    )
         self.env, self.algorithm, self.seed, self.callbacks = env, algorithm.train(), seed, tuple(callbacks)
         self.checkpoint_every, self.eval_every, self.eval_episodes = checkpoint_every, eval_every, eval_episodes
         self.buffer_device = pick_device(buffer_device)
@@ -153,8 +169,7 @@ class Trainer:
         is a ``run_dir``, and returns the run so far; a second interrupt stops at once. The run ends with an evaluation;
         the last checkpoint is taken before it, so that going on later equals never having stopped.
         """
-        if steps < 1:
-            raise ValueError(f"steps must be at least 1, not {steps}: the total of environment steps to train for.")
+        steps = whole("steps", steps, 1)  # the total, not so many more
         if self.eval_every is None:
             self.eval_every = max(1, steps // 20)
         began = time.perf_counter() - self.run.wall_time

@@ -20,6 +20,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from ..config import check_agent, check_part
 from ..core import Action, Algorithm, Config, EpisodeBatch, Observation
 from ..exploration import Schedule, categorical, masked
 from ..nets.agents import RecurrentAgent, previous_actions
@@ -68,10 +69,14 @@ class COMA(Algorithm):
         c, spec = self.config, self.spec
         network = RecurrentAgent if c.recurrent else FeedForwardAgent
         self.actor = self.part("actor", lambda: network(spec, c.hidden, c.last_action))
+        check_agent("actor", self.actor, spec)
         self.critic = self.part(
             "critic",
             lambda: CounterfactualCritic(spec.n_agents, spec.n_actions, spec.obs_dim, spec.state_dim, c.critic_hidden),
         )
+        state, obs = torch.zeros(2, 3, spec.state_dim), torch.zeros(2, 3, spec.n_agents, spec.obs_dim)
+        actions = torch.zeros(2, 3, spec.n_agents, dtype=torch.long)
+        check_part("critic", self.critic, (2, 3, spec.n_agents, spec.n_actions), state, obs, actions, actions - 1)
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
 
     def initial_carry(self, batch_size: int) -> dict[str, Tensor]:

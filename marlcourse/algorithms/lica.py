@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..config import check_agent, check_part
 from ..core import Action, Algorithm, Config, EpisodeBatch, Observation
 from ..exploration import categorical, masked
 from ..nets.agents import RecurrentAgent, previous_actions
@@ -61,7 +62,10 @@ class LICA(Algorithm):
         c, spec = self.config, self.spec
         network = RecurrentAgent if c.recurrent else FeedForwardAgent
         self.actor = self.part("actor", lambda: network(spec, c.hidden, c.last_action))
+        check_agent("actor", self.actor, spec)
         self.critic = self.part("critic", lambda: MixingCritic(spec.n_agents, spec.n_actions, spec.state_dim, c.embed))
+        state, u = torch.zeros(2, 3, spec.state_dim), torch.zeros(2, 3, spec.n_agents, spec.n_actions)
+        check_part("critic", self.critic, (2, 3), state, u)
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
 
     def initial_carry(self, batch_size: int) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..config import check_part
+from ..config import check_agent, check_part
 from ..core import Action, Algorithm, Config, EpisodeBatch, Observation
 from ..exploration import Schedule, epsilon_greedy, masked
 from ..nets.agents import RecurrentAgent, previous_actions
@@ -66,6 +66,7 @@ class QMIX(Algorithm):
         c, spec = self.config, self.spec
         network = RecurrentAgent if c.recurrent else FeedForwardAgent
         self.agent = self.part("agent", lambda: network(spec, c.hidden, c.last_action))
+        check_agent("agent", self.agent, spec)
         self.mixer = self.part("mixer", self.default_mixer) if self.mixes else nn.Identity()
         if self.mixes:
             check_part("mixer", self.mixer, (2, 3), torch.zeros(2, 3, spec.n_agents), torch.zeros(2, 3, spec.state_dim))

@@ -21,6 +21,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..config import check_agent, check_part
 from ..core import EpisodeBatch
 from ..nets.agents import RecurrentAgent
 from ..nets.critics import FreeMixer
@@ -52,6 +53,9 @@ class OWQMIX(QMIX):
         network = RecurrentAgent if c.recurrent else FeedForwardAgent
         self.central_agent = self.part("central_agent", lambda: network(spec, c.hidden, c.last_action))
         self.central_mixer = self.part("central_mixer", lambda: FreeMixer(spec.n_agents, spec.state_dim, c.central_hidden))
+        check_agent("central_agent", self.central_agent, spec)
+        q, state = torch.zeros(2, 3, spec.n_agents), torch.zeros(2, 3, spec.state_dim)
+        check_part("central_mixer", self.central_mixer, (2, 3), q, state)
         self.target_central_agent = copy.deepcopy(self.central_agent).requires_grad_(False)
         self.target_central_mixer = copy.deepcopy(self.central_mixer).requires_grad_(False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from typing import Any
 
 from ..core import VecEnv, suggest
@@ -23,7 +24,10 @@ def env_names() -> list[str]:
 
 
 def make(name: str, num_envs: int = 1, device: str = "auto", seed: int = 0, **options: Any) -> VecEnv:
-    """Make ``num_envs`` copies of a world at once. Raises ValueError, naming the close matches, for an unknown name."""
+    """Make ``num_envs`` copies of a world at once. Raises ValueError, naming the close matches, for an unknown name,
+    and TypeError for an option that this world does not have."""
+    if not isinstance(name, str):
+        raise TypeError(f"A world is made by its name, such as 'two-step' (see marlcourse.env_names()), not by {name!r}.")
     if name.startswith("matrix/"):
         from .matrix import MatrixGame
 
@@ -40,4 +44,7 @@ def make(name: str, num_envs: int = 1, device: str = "auto", seed: int = 0, **op
         raise ValueError(f"Unknown world {name!r}: {suggest(name, env_names())}")
     module, attribute, fixed = WORLDS[name]
     world = getattr(importlib.import_module(f".{module}", __name__), attribute)
+    known = [*inspect.signature(world).parameters]
+    for unknown in sorted(set(options) - set(known)):
+        raise TypeError(f"The world {name!r} has no option {unknown!r}: {suggest(unknown, known)}")
     return world(num_envs=num_envs, device=device, seed=seed, **{**fixed, **options})

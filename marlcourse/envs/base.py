@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..config import whole
 from ..core import Discrete, EnvSpec, Observation, Step, where
 from ..device import pick_device
 
@@ -69,10 +70,8 @@ class World:
     spec: EnvSpec
 
     def __init__(self, num_envs: int = 1, device="auto", seed: int = 0, **options):
-        if num_envs < 1:
-            raise ValueError(f"num_envs must be at least 1, not {num_envs}.")
-        self.num_envs, self.device, self.options = int(num_envs), pick_device(device), options
-        self.generator = torch.Generator(self.device).manual_seed(seed)
+        self.num_envs, self.device, self.options = whole("num_envs", num_envs, 1), pick_device(device), options
+        self.generator = torch.Generator(self.device).manual_seed(whole("seed", seed))
         self.running = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
         self.clock = torch.zeros(self.num_envs, dtype=torch.long, device=self.device)
         self.illegal = torch.zeros((), dtype=torch.bool, device=self.device)
@@ -96,7 +95,14 @@ class World:
     def reset(self, seed: int | None = None, where: Tensor | None = None) -> Observation:
         """Begin episodes, in all worlds or where ``where`` [B] bool holds; a seed restarts the generator."""
         if seed is not None:
+            if not isinstance(seed, int):
+                raise TypeError(f"reset(seed=...) takes a whole number, not {seed!r}.")
             self.generator.manual_seed(seed)
+        if where is not None and (where.dtype != torch.bool or where.shape != self.running.shape):
+            raise ValueError(
+                f"reset(where=...) takes a bool tensor of shape [{self.num_envs}], one entry per world, "
+                f"not {where.dtype} of shape {list(where.shape)}."
+            )
         start = self._start(self._draw_start())
         where = torch.ones_like(self.running) if where is None else where
         self.state = start if self.state is None else _choose(where, start, self.state)
@@ -139,7 +145,8 @@ class World:
 
     def fresh(self, num_envs: int | None = None, seed: int = 0) -> World:
         """An independent copy with the same options."""
-        return type(self)(num_envs=num_envs or self.num_envs, device=self.device, seed=seed, **self.options)
+        num_envs = self.num_envs if num_envs is None else num_envs
+        return type(self)(num_envs=num_envs, device=self.device, seed=seed, **self.options)
 
     def frame(self, index: int = 0) -> np.ndarray:
         """A picture of one world, HxWx3 uint8."""
