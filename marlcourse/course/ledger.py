@@ -146,7 +146,7 @@ def plot(chapter: str | int | None = None, path: str | os.PathLike | None = None
         axes.text(0.3, top + height - 0.1, textwrap.shorten(source, 74), fontsize=7.5, color="0.45", va="bottom")
         _draw_figures(axes, row, colour, middle)
         axes.text(
-            8.9,
+            9.0,
             middle,
             f"{sign}  " + "\n    ".join(textwrap.wrap(row.verdict, 16)),
             color=colour,
@@ -168,8 +168,8 @@ def plot(chapter: str | int | None = None, path: str | os.PathLike | None = None
 
 
 def _draw_figures(axes, row: Row, colour: str, y: float) -> None:
-    """One row's interval, dot, published tick and texts, in the columns from 5 to 8.6."""
-    left, right = 4.8, 6.7
+    """One row's interval, dot, published tick and texts, in the columns from 4.5 to 8.9."""
+    left, right = 4.55, 6.3
     known = [value for value in (row.published, row.low, row.high) if value is not None]
     if not known:
         return
@@ -184,10 +184,9 @@ def _draw_figures(axes, row: Row, colour: str, y: float) -> None:
     if row.ours is not None:
         axes.plot([x(row.low), x(row.high)], [y, y], color=colour, lw=6, alpha=0.35, solid_capstyle="round", zorder=2)
         axes.plot(x(row.ours), y, "o", color=colour, ms=7, mec="white", zorder=4)
-        seeds = f"{row.seeds} seed{'s' if row.seeds != 1 else ''}"
-        texts.append(f"{row.ours:.4g}  [{row.low:.4g}, {row.high:.4g}]  {seeds}")
+        texts.append(f"{row.ours:.4g}  [{row.low:.4g}, {row.high:.4g}]  {row.seeds:,} seed{'s' if row.seeds != 1 else ''}")
     if row.published is not None:
         axes.plot(x(row.published), y, "|", color="black", ms=16, mew=2, zorder=3)
         texts.append(f"published {row.published:.4g}")
-    texts += textwrap.wrap(row.metric, 30)[:1]
-    axes.text(right + 0.12, y, "\n".join(texts), fontsize=7.5, color="0.25", va="center", linespacing=1.3)
+    texts += textwrap.wrap(row.metric, 42, max_lines=2, placeholder=" ...")
+    axes.text(right + 0.12, y, "\n".join(texts), fontsize=7, color="0.25", va="center", linespacing=1.3)
