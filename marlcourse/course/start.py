@@ -132,7 +132,7 @@ def plot_beliefs(q_tot: np.ndarray, title: str = ""):
             ax.imshow(q_tot[k], cmap="Greens", vmin=-1, vmax=12, alpha=0.25 if pale else 0.85)
             for i, j in np.ndindex(2, 2):
                 ink = PALE if pale else INK
-                ax.text(j, i - 0.08, f"{q_tot[k, i, j]:.1f}", ha="center", va="center", fontsize=15, color=ink)
+                ax.text(j, i - 0.08, f"{q_tot[k, i, j].round(1) + 0:.1f}", ha="center", va="center", fontsize=15, color=ink)
                 ax.text(j, i + 0.28, f"true {TRUE[k, i, j]:.1f}", ha="center", va="center", fontsize=9, color=ink)
             if not pale:
                 i, j = visited[k]
