@@ -159,7 +159,7 @@ def plot_push(*cases: tuple[str, float]):
     from ..viz.style import context
 
     with context():
-        size = (3.9 * len(cases) + 0.2, 4.6)
+        size = (3.9 * len(cases) + 0.2, 4.3)
         figure, axes = plt.subplots(1, len(cases), figsize=size, layout="constrained", squeeze=False)
         for ax, (rule, mix) in zip(axes[0], cases):
             _push(ax, mix, rule)
