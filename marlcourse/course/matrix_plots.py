@@ -1,0 +1,249 @@
+"""The pictures of chapter 02, and its explorer. Each function draws one figure of results of :mod:`.matrix_study`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from ..envs.matrix import GAMES
+from .matrix_study import GRID, METHODS, Fit, action_values, fit_table, two_step_vdn
+
+ACTION_COLOURS = ("#0072B2", "#D55E00", "#009E73")
+TITLES = {"qtran": "QTRAN's", "penalty-10": "penalty", "two-step-2b": "2B", "xor": "XOR", "or": "OR"}
+TABLES = [name for group in GRID for name in group]
+
+
+def plot_drift(watched: Sequence[tuple[torch.Tensor, torch.Tensor]], table, member: int = 0, title: str | None = None):
+    """What each action of agent 1 is worth against the partner as it plays at that moment, and what agent 1 believes.
+
+    ``watched``: (utilities [M,2,A], weights [M,A*A]) of each update, as ``fit_table(watch=...)`` hands them out.
+    """
+    import matplotlib.pyplot as plt
+
+    from ..viz.style import context
+
+    table = torch.as_tensor(table, dtype=torch.float32)
+    a = len(table)
+    beliefs = torch.stack([q[member, 0] for q, _ in watched]).numpy()  # [K,A]
+    weights = torch.stack([w[member].view(a, a) for _, w in watched])
+    worth = action_values(table, weights).numpy()
+    with context():
+        ax = plt.subplots(figsize=(7.4, 3.9), layout="constrained")[1]
+        for u in range(a):
+            ax.plot(worth[:, u], color=ACTION_COLOURS[u % 3], lw=2.4, label=f"action {u}: worth now")
+            ax.plot(beliefs[:, u], color=ACTION_COLOURS[u % 3], lw=1.4, ls=(0, (3, 2)), label=f"action {u}: $Q_1$")
+        ax.axhline(float(table.max()), color="#263238", lw=1.2, ls=(0, (6, 2)), label=f"optimum ({table.max():g})")
+        ax.set(xlabel="update", ylabel="team payoff")
+        ax.set_title(
+            "\n".join([title or "the target of agent 1 moves because its partner learns", f"one seed of {len(watched[0][0])}"])
+        )
+        ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return ax.figure
+
+
+def plot_fits(fits: Mapping[str, Fit], title: str | None = None):
+    """The payoffs beside what each method made of them: the seed with the median error, its greedy joint action framed."""
+    from ..viz.curves import heat_tables
+
+    first = next(iter(fits.values()))
+    tables = {name: None if fit.method == "IQL" else fit.table[fit.middle] for name, fit in fits.items()}
+    greedy = {name: tuple(fit.greedy[fit.middle].tolist()) for name, fit in fits.items()}
+    count = f"each: the seed with the median error, of {len(first)}"
+    return heat_tables(tables, first.true, greedy, title=f"{title + '; ' if title else ''}{count}")[0].figure
+
+
+def random_share(table: str) -> float:
+    """The null: how often a uniformly random joint action is a best one."""
+    payoff = np.array(GAMES[table][0], dtype=float)
+    return float((payoff >= payoff.max()).mean())
+
+
+def shares(fits: Mapping[tuple[str, str, str], Fit]):
+    """{(method, table, data): Fit} as a DataFrame of method, table, data, optimal: one row per seed."""
+    import pandas as pd
+
+    rows = [
+        {"method": m, "table": t, "data": d, "optimal": int(r >= fit.true.max())}
+        for (m, t, d), fit in fits.items()
+        for r in fit.payoff
+    ]
+    return pd.DataFrame(rows)
+
+
+def plot_grid(frame, title: str | None = None):
+    """Share of seeds that choose an optimum: methods by tables, a panel for each kind of data; random play below.
+
+    ``frame``: columns method, table, data, optimal (0 or 1), one row per seed.
+    """
+    import matplotlib.pyplot as plt
+
+    from ..viz.style import INK, context
+
+    kinds = list(dict.fromkeys(frame["data"]))
+    methods = [m for m in METHODS if m in set(frame["method"])]
+    tables = [t for t in TABLES if t in set(frame["table"])]
+    mean = frame.groupby(["data", "method", "table"])["optimal"].mean()
+    with context():
+        size = (1.2 + 0.62 * len(tables) * len(kinds) + 0.6, 1.75 + 0.44 * (len(methods) + 1))
+        figure, axes = plt.subplots(1, len(kinds), figsize=size, layout="constrained", squeeze=False, sharey=True)
+        for ax, kind in zip(axes[0], kinds):
+            values = np.array(
+                [[mean.get((kind, m, t), np.nan) for t in tables] for m in methods] + [[random_share(t) for t in tables]]
+            )
+            ax.imshow(values, cmap="Blues", vmin=0, vmax=1.15, aspect="auto")
+            for i, row in enumerate(values):
+                for j, value in enumerate(row):
+                    text = "" if np.isnan(value) else f"{value:.2f}".removeprefix("0") if value < 0.995 else "1"
+                    text = "0" if text == ".00" else text
+                    ax.text(j, i, text, ha="center", va="center", fontsize=10, color="white" if value > 0.6 else INK)
+            ax.axhline(len(methods) - 0.5, color=INK, lw=1.2)
+            ax.set_title(f"{kind} data", fontsize=12, loc="center")
+            ax.set_xticks(range(len(tables)), [TITLES.get(t, t) for t in tables], rotation=35, ha="right")
+            ax.set_yticks(range(len(methods) + 1), [*methods, "random play"])
+            ax.tick_params(length=0)
+            ax.grid(visible=False)
+            ax.spines[:].set_visible(False)
+        axes[0, 0].set_ylabel("method")
+        figure.supxlabel("payoff table", fontsize=11)
+        seeds = int(frame.groupby(["data", "method", "table"]).size().max())
+        text = title or "How often is the greedy joint action an optimum?"
+        figure.suptitle(f"{text}\nshare of {seeds} seeds", x=0.01, ha="left", fontsize=12)
+    return figure
+
+
+def plot_sweeps(frame):
+    """Share of seeds that choose 8 in QTRAN's game: OW- and CW-QMIX over alpha, QTRAN over lambda_nopt.
+
+    ``frame``: columns method, option, value, optimal, one row per seed.
+    """
+    import matplotlib.pyplot as plt
+
+    from ..viz.style import GREY, context, styles
+
+    labels = {
+        "alpha": r"weight $\alpha$ of a joint action not worth fitting",
+        "lambda_nopt": r"weight $\lambda_{nopt}$ of 'not below'",
+    }
+    with context():
+        figure, axes = plt.subplots(1, 2, figsize=(9.4, 3.6), layout="constrained", sharey=True)
+        looks = styles(list(dict.fromkeys(frame["method"])))
+        for ax, option in zip(axes, labels):
+            part = frame[frame["option"] == option]
+            smallest = part.loc[part["value"] > 0, "value"].min()
+            for method, rows in part.groupby("method"):
+                share = rows.groupby("value")["optimal"].mean()
+                ax.plot(share.index, share.values, label=method, **looks[method])
+            ax.axhline(1 / 9, color=GREY, ls=":", label="random play (1/9)")
+            ax.set_xscale("symlog", linthresh=smallest) if (part["value"] == 0).any() else ax.set_xscale("log")
+            ax.set(xlabel=labels[option], ylim=(-0.04, 1.06))
+            ax.legend(loc="center left")
+        axes[0].set_ylabel("share of seeds that choose 8")
+        seeds = int(frame.groupby(["method", "value"]).size().max())
+        figure.suptitle(
+            f"QTRAN's game, uniform data: where the repair stops working\n{seeds} seeds", x=0.01, ha="left", fontsize=12
+        )
+    return figure
+
+
+def plot_two_step(frame):
+    """Left: what exact VDN believes of 2B for every epsilon. Right: greedy return of the ordinary Trainer over training.
+
+    ``frame``: columns method, data, seed, env_steps, return.
+    """
+    import matplotlib.pyplot as plt
+
+    from ..viz.style import INK, colour, context
+
+    epsilon = np.linspace(0, 1, 101)
+    belief = [two_step_vdn(float(e))[1] for e in epsilon]
+    with context():
+        figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
+        left.plot(epsilon, belief, color=colour("VDN"), lw=2.4, label="VDN's value of 2B")
+        left.axhline(7, color=INK, ls=(0, (6, 2)), lw=1.3, label="2A pays 7")
+        left.axhline(8, color=INK, ls=(0, (1, 1.5)), lw=1.3, label="2B can pay 8")
+        left.set(xlabel=r"$\epsilon$ of the data (1: uniform)", ylabel="team payoff")
+        left.set_title("on paper: exact least squares")
+        left.legend(loc="lower left")
+        for (method, data), part in frame.groupby(["method", "data"], sort=False):
+            share = (part["return"] >= 8).groupby(part["env_steps"]).mean()
+            dash, nudge = ("-", 0.008) if data == "uniform" else ((0, (4, 2)), -0.008)
+            label = f"{method}, " + ("uniform" if data == "uniform" else r"$\epsilon$ 1 to .05")
+            right.plot(share.index, share.values + nudge, color=colour(method), ls=dash, lw=2.2, label=label)
+        right.set(xlabel="environment steps", ylabel="share of seeds that play 8 (else 7)", ylim=(-0.05, 1.05))
+        right.set_title(f"measured: {frame['seed'].nunique()} seeds, greedy play")
+        right.legend(loc="center right")
+        figure.suptitle("The two-step game: the same VDN, other data", x=0.01, ha="left", fontsize=12)
+    return figure
+
+
+# ---- the explorer ----
+
+CHOICES = {
+    "VDN, QMIX, CW-QMIX": ("VDN", "QMIX", "CW-QMIX"),
+    "OW-QMIX, CW-QMIX, QTRAN": ("OW-QMIX", "CW-QMIX", "QTRAN"),
+    "all six (slower)": tuple(METHODS),
+}
+
+
+def plot_table(
+    table,
+    epsilon: float = 1.0,
+    methods: Sequence[str] = CHOICES["VDN, QMIX, CW-QMIX"],
+    seeds: int = 4,
+    steps: int = 120,
+    tick=None,
+):
+    """Fit a payoff table with the methods on epsilon-greedy data and draw what each made of it. Raises ValueError, in one
+    sentence, for a table that is none. ``tick(done, total)`` is called while it works."""
+    fits, total = {}, len(methods) * steps
+    for k, method in enumerate(methods):
+        told = False if tick is None else lambda done, before=k * steps: tick(before + done, total)
+        fits[method] = fit_table(
+            method, table, epsilon, range(seeds), steps, progress=told, lr=0.02 if method == "VDN" else 0.01
+        )
+    return plot_fits(fits, f"data: epsilon {epsilon:g}")
+
+
+def matrix_explorer(static: bool = False, **options):
+    """The explorer of chapter 02: an editable payoff table, an epsilon slider and a choice of methods."""
+    from ..viz.explore import choice, float_slider, table_explorer
+
+    games = {name: GAMES[name][0] for name in ("qtran", "climbing", "penalty-10", "xor", "or", "two-step-2b", "stag-hunt")}
+    bar = None if static else _widget_bar()
+
+    def plot(table, epsilon, methods):
+        if bar is None:
+            return plot_table(table, epsilon, methods, **options)
+
+        def tick(done, total):
+            bar.max, bar.value = total, done
+
+        figure = plot_table(table, epsilon, methods, tick=tick, **options)
+        bar.value = 0
+        return figure
+
+    return table_explorer(
+        plot,
+        games,
+        static=static,
+        epsilon=float_slider(1.0, 0.05, 1.0, 0.05, label="epsilon of the data"),
+        methods=choice(CHOICES, label="methods"),
+    )
+
+
+def _widget_bar():
+    """A progress bar over the explorer, in a notebook that has widgets; else None."""
+    from ..viz.style import in_notebook
+
+    if not in_notebook():
+        return None
+    try:
+        import ipywidgets
+        from IPython.display import display
+    except ImportError:
+        return None
+    bar = ipywidgets.IntProgress(value=0, min=0, max=1, description="fitting", layout=ipywidgets.Layout(width="420px"))
+    display(bar)
+    return bar

@@ -1,0 +1,288 @@
+"""Chapter 02's experiments: exact regressions, the same losses as the library's, many seeds at once, and the pictures."""
+
+import matplotlib
+import pandas as pd
+import pytest
+import torch
+
+import marlcourse as mc
+from marlcourse.course import matrix_plots as pictures
+from marlcourse.course.checks import ch02
+from marlcourse.course.matrix_study import (
+    METHODS,
+    Data,
+    Fit,
+    action_values,
+    additive_fit,
+    behaviour,
+    every_joint_action,
+    fit_table,
+    fit_tables,
+    kinds_of_data,
+    two_step_vdn,
+    vdn_fit,
+)
+from marlcourse.envs.matrix import GAMES, MatrixGame
+from marlcourse.nets.mixers import MonotonicMixer
+
+matplotlib.use("agg")
+QTRAN = torch.tensor(GAMES["qtran"][0], dtype=torch.float32)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+# ---- on paper ----
+
+
+def test_the_best_additive_table_of_qtrans_game():
+    fit = additive_fit(QTRAN)
+    assert torch.allclose(fit[0], torch.tensor([-6.2222, -4.8889, -4.8889]), atol=1e-3)
+    assert torch.allclose(fit[1:, 1:], torch.full((2, 2), -3.5556), atol=1e-3)
+    assert float((fit - QTRAN).square().sum()) == pytest.approx(455.11, abs=0.01)
+
+
+def test_closed_form_is_weighted_least_squares():
+    g = torch.Generator().manual_seed(0)
+    for _ in range(10):
+        table, p, q = torch.randn(3, 3, generator=g), *torch.softmax(torch.randn(2, 3, generator=g), -1)
+        assert torch.allclose(vdn_fit(table, p, q), additive_fit(table, torch.outer(p, q)), atol=1e-4)
+
+
+def test_vdn_prefers_2b_below_an_epsilon_of_082():
+    assert two_step_vdn(1.0) == (7.0, pytest.approx(6.5))
+    assert two_step_vdn(0.83)[1] < 7 < two_step_vdn(0.80)[1]
+    assert two_step_vdn(0.05)[1] == pytest.approx(8 - 6 * 0.025**2)
+
+
+def test_row_means_under_a_uniform_partner():
+    worth = action_values(QTRAN, torch.full((3, 3), 1 / 9))
+    assert torch.allclose(worth, torch.tensor([-16 / 3, -4.0, -4.0]), atol=1e-4)
+    sure = behaviour(torch.tensor([[0, 0]]), 3, 0.0).view(3, 3) + torch.tensor([[0.0], [1], [1]]) * torch.tensor([1.0, 0, 0])
+    assert action_values(QTRAN, sure).tolist() == [8, -12, -12]
+
+
+def test_behaviour_is_a_distribution_with_independent_agents():
+    p = behaviour(torch.tensor([[0, 2], [1, 1]]), 3, 0.3).view(2, 3, 3)
+    assert torch.allclose(p.sum((1, 2)), torch.ones(2))
+    assert torch.allclose(p, p.sum(2, keepdim=True) * p.sum(1, keepdim=True), atol=1e-6)
+    assert p[0, 0, 2] == pytest.approx(0.8**2)
+
+
+# ---- the exercises' references are the library's own arithmetic ----
+
+
+def test_the_mixer_of_the_exercise_is_the_librarys():
+    torch.manual_seed(0)
+    mixer, state = MonotonicMixer(2, 1, embed=4), torch.ones(1)
+    q = torch.randn(7, 2)
+    weights = (mixer.w1(state).view(2, 4), mixer.b1(state), mixer.w2(state), mixer.v(state).squeeze())
+    assert torch.allclose(ch02.mix(q, *weights), mixer(q, state.expand(7, 1)), atol=1e-6)
+
+
+def test_qtrans_conditions_are_those_of_its_loss():
+    game = MatrixGame("qtran", device="cpu")
+    rows = every_joint_action(game)
+    algo = mc.QTRAN(game.spec, mc.QTRAN.Config.preset("matrix"), seed=3, device="cpu")
+    _, metrics = algo.loss(rows)
+    features, q = algo.encode(algo.agent, rows)
+    greedy, state = q.argmax(-1)[:, :-1], rows.states[:, :-1]
+    pick = lambda u: q[:, :-1].gather(-1, u.unsqueeze(-1)).squeeze(-1).sum(-1)
+    judge = lambda u: algo.joint_critic(state, features[:, :-1], u)
+    opt, nopt = ch02.qtran_conditions(pick(greedy), judge(greedy), pick(rows.actions), judge(rows.actions), algo.value(state))
+    assert torch.allclose(opt, metrics["opt_loss"], atol=1e-5) and torch.allclose(nopt, metrics["nopt_loss"], atol=1e-5)
+
+
+# ---- many teams at once ----
+
+
+def test_stacking_tables_and_data_changes_nothing():
+    """Every group of a stacked run equals the run of its own."""
+    data = kinds_of_data(20)
+    together = fit_tables("QMIX", {"qtran": "qtran", "climbing": "climbing"}, data, range(2), 20)
+    alone = fit_table("QMIX", "climbing", data["epsilon-greedy"].epsilon, range(2), 20, replay=True)
+    assert torch.allclose(together["climbing", "epsilon-greedy"].table, alone.table, atol=1e-4)
+    assert not torch.allclose(together["climbing", "epsilon-greedy"].table, together["climbing", "uniform"].table, atol=1e-3)
+    assert not torch.allclose(together["climbing", "on-policy"].weights, together["climbing", "uniform"].weights, atol=1e-3)
+
+
+def test_one_member_learns_as_the_plain_algorithm_does():
+    game = MatrixGame("or", device="cpu")
+    config = mc.QMIX.Config.preset("matrix")
+    algo, rows = mc.QMIX(game.spec, config, seed=1, device="cpu"), every_joint_action(game)
+    optimizer = algo.optimizers()["main"]
+    for _ in range(5):
+        loss, _ = algo.loss(rows)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], config.grad_clip)
+        optimizer.step()
+    fit = fit_table("QMIX", "or", seeds=[0, 1], steps=5)
+    with torch.no_grad():
+        assert torch.allclose(fit.utilities[1], algo.utilities(algo.agent, rows)[0, 0], atol=1e-4)
+
+
+def test_replay_averages_all_data_and_watch_sees_it():
+    seen = []
+    fit_table("VDN", "or", mc.Schedule(1.0, 0.0, 1), [0], 3, replay=True, watch=lambda step, q, w: seen.append((step, q, w)))
+    assert [step for step, _, _ in seen] == [0, 1, 2]
+    assert torch.allclose(seen[0][2], torch.full((1, 4), 0.25))
+    assert seen[1][2].max() == pytest.approx((0.25 + 1) / 2)
+    assert torch.allclose(seen[2][2].sum(), torch.tensor(1.0)) and seen[2][1].shape == (1, 2, 2)
+
+
+def test_start_goes_on_from_another_fit():
+    first = fit_table("CW-QMIX", "qtran", seeds=range(2), steps=3)
+    again = fit_table("QMIX", "qtran", seeds=range(2), steps=0, start=first)
+    assert torch.equal(again.table, first.table)
+    with pytest.raises(ValueError, match="as many seeds"):
+        fit_table("QMIX", "qtran", seeds=range(3), steps=0, start=first)
+
+
+def test_progress_tells_how_far_it_is():
+    told = []
+    fit_table("VDN", "or", seeds=[0], steps=3, progress=told.append)
+    assert told == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("QMX", "qtran"), "QMIX"),
+        (("QMIX", "qtrn"), "qtran"),
+        (("QMIX", [[1, 2], [3]]), "not a payoff table"),
+        (("QMIX", [[[1, 2], [3, 4]], [[1, 2], [3, 4]]]), "two agents"),
+    ],
+)
+def test_bad_input_is_one_sentence(arguments, words):
+    with pytest.raises(ValueError, match=words) as caught:
+        fit_table(*arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_tables_of_two_sizes_are_refused():
+    with pytest.raises(ValueError, match="same number of actions"):
+        fit_tables("VDN", {"a": "or", "b": "qtran"}, {"uniform": Data()})
+
+
+# ---- what the chapter claims ----
+
+
+@pytest.mark.learning
+def test_fit_and_choice_on_qtrans_game():
+    fits = {name: fit_table(name, seeds=range(4), steps=150) for name in ("VDN", "QMIX", "OW-QMIX", "CW-QMIX")}
+    assert torch.allclose(fits["VDN"].table[0], additive_fit(QTRAN), atol=0.1)
+    assert {name: fit.payoff.tolist() for name, fit in fits.items()} == {
+        "VDN": [0.0] * 4,
+        "QMIX": [0.0] * 4,
+        "OW-QMIX": [8.0] * 4,
+        "CW-QMIX": [8.0] * 4,
+    }
+    assert (fits["OW-QMIX"].sse > fits["QMIX"].sse).all()
+    moved = fit_table("QMIX", seeds=range(4), steps=100, start=fits["CW-QMIX"])
+    assert (moved.sse < fits["QMIX"].sse).all() and moved.optimal == 1
+
+
+@pytest.mark.learning
+def test_no_monotone_fit_of_or_and_the_right_choice():
+    fit = fit_table("QMIX", "or", seeds=range(4), steps=150)
+    assert torch.allclose(fit.sse, torch.full((4,), 0.25), atol=0.02) and fit.optimal == 1
+
+
+# ---- the committed runs ----
+
+
+def test_the_committed_runs_hold_what_the_chapter_says():
+    grid = mc.load_dataset("matrix_grid")
+    assert set(grid["method"]) == set(METHODS) and set(grid["table"]) == set(pictures.TABLES)
+    share = grid.groupby(["method", "table", "data"])["optimal"].mean()
+    assert share["CW-QMIX", "qtran", "uniform"] == 1 and share["QTRAN", "qtran", "uniform"] >= 0.8
+    assert share["VDN", "qtran", "uniform"] == share["QMIX", "qtran", "uniform"] == 0
+    sweeps = mc.load_dataset("matrix_sweeps").groupby(["method", "value"])["optimal"].mean()
+    assert sweeps["CW-QMIX", 0.1] == 1 and sweeps["CW-QMIX", 1.0] == 0
+    assert sweeps["QTRAN", 0.1] >= 0.8
+    two_step = mc.load_dataset("matrix_two_step")
+    end = two_step[two_step["env_steps"] == two_step["env_steps"].max()].groupby(["data", "method"])["return"]
+    assert end.min().to_dict() == {
+        ("annealed", "QMIX"): 8,
+        ("annealed", "VDN"): 8,
+        ("uniform", "QMIX"): 8,
+        ("uniform", "VDN"): 7,
+    }
+    assert end.max()["uniform", "VDN"] == 7
+
+
+# ---- pictures ----
+
+
+def fake_fit(method="VDN"):
+    table = torch.stack([QTRAN, QTRAN + 1, QTRAN + 9])
+    utilities, greedy = torch.zeros(3, 2, 3), torch.zeros(3, 2, dtype=torch.long)
+    return Fit(method, QTRAN, table, utilities, greedy, torch.full((3, 3, 3), 1 / 9), {})
+
+
+def test_a_fit_knows_its_error_and_its_middle_seed():
+    fit = fake_fit()
+    assert fit.sse.tolist() == [0.0, 9.0, 729.0] and fit.middle == 1
+    assert fit.payoff.tolist() == [8, 8, 8] and fit.optimal == 1
+
+
+def test_every_picture_is_drawn_and_says_how_many_seeds():
+    grid = pd.DataFrame(
+        [
+            {"method": m, "table": t, "data": d, "seed": s, "optimal": s % 2}
+            for m in METHODS
+            for t in pictures.TABLES
+            for d in kinds_of_data(10)
+            for s in range(4)
+        ]
+    )
+    sweeps = pd.DataFrame(
+        [
+            {"method": m, "option": o, "value": v, "optimal": s % 2, "seed": s}
+            for m, o in (("CW-QMIX", "alpha"), ("QTRAN", "lambda_nopt"))
+            for v in (0.0 if m == "QTRAN" else 0.01, 0.1, 1.0)
+            for s in range(4)
+        ]
+    )
+    two_step = pd.DataFrame(
+        [
+            {"method": m, "data": d, "seed": s, "env_steps": t, "return": 7.0}
+            for m in ("VDN", "QMIX")
+            for d in ("uniform", "annealed")
+            for s in range(3)
+            for t in (0, 100)
+        ]
+    )
+    watched = [(torch.zeros(2, 2, 3), torch.full((2, 9), 1 / 9))] * 3
+    for figure, seeds in (
+        (pictures.plot_drift(watched, QTRAN), "2"),
+        (pictures.plot_fits({"VDN": fake_fit(), "IQL": fake_fit("IQL")}), "3"),
+        (pictures.plot_grid(grid), "4"),
+        (pictures.plot_sweeps(sweeps), "4"),
+        (pictures.plot_two_step(two_step), "3"),
+    ):
+        titles = [figure.get_suptitle(), *(ax.get_title() for ax in figure.axes), *(ax.get_title("left") for ax in figure.axes)]
+        assert any(f"{seeds} seeds" in t or f"of {seeds}" in t for t in titles), titles
+        matplotlib.pyplot.close(figure)
+
+
+def test_random_play_is_the_null():
+    assert pictures.random_share("qtran") == pytest.approx(1 / 9)
+    assert pictures.random_share("penalty-10") == pytest.approx(2 / 9)
+    assert pictures.random_share("or") == 0.75
+
+
+def test_the_explorer_draws_reports_and_refuses_in_one_sentence():
+    told = []
+    figure = pictures.plot_table([[1, 0], [0, 1]], 0.5, ("VDN", "QMIX"), seeds=2, steps=2, tick=lambda *a: told.append(a))
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)] and "epsilon 0.5" in figure.get_suptitle()
+    with pytest.raises(ValueError, match="finite"):
+        pictures.plot_table([[1, float("nan")], [0, 1]], steps=1)
+    assert pictures.matrix_explorer(static=True, steps=1, seeds=1).figure is not None
+    matplotlib.pyplot.close("all")
