@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
 
     try:
         return arguments.run(arguments) or 0
-    except (ValueError, OSError, ImportError, InstallError, FloatingPointError) as problem:
+    except (ValueError, TypeError, OSError, ImportError, InstallError, FloatingPointError) as problem:
         print(f"marlcourse: {problem}", file=sys.stderr)
         return 2
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import inspect
 import json
 import os
 import re
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .config import whole
+from .config import shown, whole
 from .core import Algorithm, EnvSpec
 from .envs import make
 from .trainer import Callback, Run, Trainer, plain, versions, write_atomically
@@ -152,12 +153,19 @@ def cache_folder() -> Path:
 
 
 def _build(name: str, maker, env, seed: int) -> Algorithm:
+    wanted = f"algorithms[{name!r}] must be an Algorithm class or a function (spec, seed) -> Algorithm"
     if isinstance(maker, type) and issubclass(maker, Algorithm):
         algorithm = maker(env.spec, seed=seed, device=env.device)
+    elif not callable(maker) or isinstance(maker, Algorithm):
+        raise TypeError(f"{wanted}, not {shown(maker)}.")
     else:
-        algorithm = maker(env.spec, seed) if callable(maker) else None
+        try:
+            inspect.signature(maker).bind(env.spec, seed)
+        except TypeError as problem:
+            raise TypeError(f"{wanted} ({problem}): every seed builds a team of its own.") from None
+        algorithm = maker(env.spec, seed)
     if not isinstance(algorithm, Algorithm):
-        raise TypeError(f"algorithms[{name!r}] must be an Algorithm class or a function (spec, seed) -> Algorithm.")
+        raise TypeError(f"{wanted}.")
     return algorithm.to(env.device)
 
 

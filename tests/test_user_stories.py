@@ -334,6 +334,8 @@ def two_step(**options):
         (lambda: mc.compare("two-step", {"VDN": mc.VDN}, [0.5], 50), "each of the seeds must be a whole number, not 0.5"),
         (lambda: mc.compare("two-step", {"VDN": mc.VDN}, None, 50), "seeds must be a whole number, not None"),
         (lambda: mc.compare("two-step", {"VDN": mc.VDN}, 1, 50, eval_every=0), "eval_every must be at least 1, not 0"),
+        (lambda: mc.compare("two-step", {"VDN": mc.VDN(SPEC)}, 1, 50), r"must be an Algorithm class or a function .*, not VDN"),
+        (lambda: mc.compare("two-step", {"VDN": lambda spec: mc.VDN(spec)}, 1, 50), "every seed builds a team of its own"),
         (lambda: mc.Ensemble(lambda seed: mc.VDN(SPEC, seed=seed), []), "takes at least one seed"),
         (lambda: mc.Ensemble(lambda seed: mc.VDN(SPEC, seed=seed), 5), "takes at least one seed"),
     ],
@@ -367,3 +369,26 @@ def test_a_loss_that_is_not_one_number():
         lambda: mc.Trainer(world(), Written(SPEC, device="cpu")).fit(8),
         r"The main loss must be one number, not a tensor of shape \[4\]: use masked_mean",
     )
+
+
+def test_the_command_line_has_no_traceback_for_a_continuous_world(capsys):
+    from marlcourse.cli import main
+
+    assert main(["train", "product-game", "--algo", "qmix", "--steps", "10", "--device", "cpu"]) == 2
+    assert capsys.readouterr().err.startswith("marlcourse: product-game has continuous actions")
+
+
+def test_a_family_of_pettingzoo_is_no_package_to_install():
+    pytest.importorskip("pettingzoo")
+    refused(
+        lambda: mc.make("pettingzoo:butterfly.no_such_v1", device="cpu"),
+        r"write its full name, such as pettingzoo\.butterfly\.no_such_v1",
+        ModuleNotFoundError,
+    )
+
+
+def test_python_worlds_count_in_whole_numbers():
+    from marlcourse.envs.adapters.python_worlds import PythonVecEnv
+
+    refused(lambda: PythonVecEnv(None, num_envs=2.5), "num_envs must be a whole number, not 2.5")
+    refused(lambda: PythonVecEnv(None, num_envs=2, workers="a"), "workers must be a whole number, not 'a'")

@@ -36,7 +36,9 @@ def _make_game(source: Any, options: dict) -> Any:
             source = importlib.import_module(source)
         except ModuleNotFoundError as error:
             package = source.split(".")[0]
-            if error.name is not None and source.startswith(error.name):
+            if package in ("atari", "butterfly", "classic", "mpe", "sisl"):  # families, not packages of these names
+                why = f"write its full name, such as pettingzoo.{source}; the mpe family is now a package, mpe2"
+            elif error.name is not None and source.startswith(error.name):
                 why = f"install its package first (`pip install {package}`) or correct its name"
             else:
                 why = f"it needs {error.name}: run `pip install {error.name}`"

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...config import whole
 from ...core import Discrete, EnvSpec, Observation, Step
 from ...device import pick_device
 from ...seeds import derive_seed
@@ -197,11 +198,10 @@ class PythonVecEnv:
     def __init__(
         self, make_world: Callable[[], PythonWorld], num_envs: int = 1, device="auto", seed: int = 0, workers: int = 0
     ):
-        if num_envs < 1:
-            raise ValueError(f"num_envs must be at least 1, not {num_envs}.")
-        if workers < 0:
+        self.num_envs, self.device = whole("num_envs", num_envs, 1), pick_device(device)
+        if whole("workers", workers) < 0:
             raise ValueError(f"workers must be 0 (all worlds in this process) or more, not {workers}.")
-        self.num_envs, self.device, self.workers = int(num_envs), pick_device(device), min(int(workers), int(num_envs))
+        self.workers = min(int(workers), self.num_envs)
         shares = np.array_split(np.arange(self.num_envs), max(self.workers, 1))
         self.hosts: list[Host | Worker] = []
         self._closer = weakref.finalize(self, _close, self.hosts)
