@@ -2,7 +2,7 @@
 
     python benchmarks/acting.py            # B = 64 worlds, both sizes, 1 thread and 2 threads
 
-One call is one step of all worlds, as ``collect`` makes it: under no_grad, with the carry handed on. Each figure is the
+One call is one step of all worlds, as ``collect`` makes it: in inference mode, with the carry handed on. Each figure is the
 median over rounds of the mean of a burst of calls, the two candidates taking turns.
 """
 
@@ -37,7 +37,7 @@ def actors(size: Size, worlds: int, device: str = "cpu") -> dict[str, Callable[[
         "hidden": torch.zeros(worlds * size.n_agents, config.hidden, device=device),
     }
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def ours() -> torch.Tensor:
         action = algorithm.act(observation, memory["carry"], True, generator)
         memory["carry"] = action.carry

@@ -31,7 +31,7 @@ def constant(value: float) -> Schedule:
 def masked(values: Tensor, avail: Tensor | None) -> Tensor:
     """Q-values or logits [...,A] with unavailable actions at a large negative number. The one mask of the library:
     acting, losses, entropies, KL and ratios all use it. No gradient reaches unavailable entries."""
-    return values if avail is None else values.masked_fill(~avail, MASKED)
+    return values if avail is None else torch.where(avail, values, MASKED)
 
 
 def uniform_actions(avail: Tensor, generator: torch.Generator) -> Tensor:
@@ -42,10 +42,10 @@ def uniform_actions(avail: Tensor, generator: torch.Generator) -> Tensor:
 
 def epsilon_greedy(q: Tensor, avail: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:
     """Greedy actions of q [B,N,A]; with probability epsilon an agent plays a uniform available one instead. [B,N] long."""
-    if epsilon > 0:
-        explore = torch.rand(q.shape[:-1], generator=generator, device=q.device) < epsilon
-        q = torch.where(explore.unsqueeze(-1), torch.rand(q.shape, generator=generator, device=q.device), q)
-    return masked(q, avail).argmax(-1)  # the largest of random numbers is a uniform choice
+    if epsilon > 0:  # a coin and A random numbers for each agent: the largest of these is a uniform choice
+        u = torch.rand(*q.shape[:-1], q.shape[-1] + 1, generator=generator, device=q.device)
+        q = torch.where(u[..., :1] < epsilon, u[..., 1:], q)
+    return masked(q, avail).argmax(-1)
 
 
 def gumbel(shape: torch.Size, generator: torch.Generator, device: torch.device) -> Tensor:

@@ -65,7 +65,8 @@ class Collector:
         look_every = 1 if algorithm.device.type == "cpu" else 16  # asking the GPU whether all are done costs a wait
 
         for t in range(horizon):
-            action = algorithm.act(observation, carry, explore, self.generator)
+            with torch.inference_mode():
+                action = algorithm.act(observation, carry, explore, self.generator)
             step = env.step(action.actions.to(env.device))
             nxt = observation_to(step.observation, algorithm.device)
             terminated, truncated = step.terminated.to(algorithm.device), step.truncated.to(algorithm.device)

@@ -2,8 +2,8 @@
 
 A row is a piece of one episode, so an end can only stand on its last valid step. Every recursion below is therefore one
 matrix product with a triangle of powers: no loop over time, and nothing leaks in from padding.
-All tensors are [R,T]; ``next_value`` [R,T] is the value of the TRUE next observation; ``mask`` is positive on a prefix: ones, or
-weights of rows. Weights count in means alone, never in a target.
+All tensors are [R,T]; ``next_value`` [R,T] is the value of the TRUE next observation; ``mask`` is positive on a prefix: ones,
+or weights of rows. Weights count in means alone, never in a target.
 """
 
 from __future__ import annotations

@@ -77,8 +77,6 @@ class QMIX(Algorithm):
         c = self.config
         return MonotonicMixer(self.spec.n_agents, self.spec.state_dim, c.embed, layers=c.hypernet_layers)
 
-    # ---- acting: decentralised, each agent sees its own row ----
-
     def initial_carry(self, batch_size: int) -> dict[str, Tensor]:
         n = self.spec.n_agents
         none_yet = torch.full((batch_size, n), -1, device=self.device)
@@ -89,8 +87,6 @@ class QMIX(Algorithm):
         epsilon = self.config.epsilon(self.env_steps) if explore else 0.0
         actions = epsilon_greedy(q.squeeze(1), observation.avail, epsilon, generator)
         return Action(actions, {"hidden": hidden, "last_action": actions})
-
-    # ---- learning ----
 
     def utilities(self, agent: nn.Module, batch: EpisodeBatch) -> Tensor:
         """Q_i(tau_i, .) at every observation of the batch: [B,T+1,N,A], unavailable actions masked."""

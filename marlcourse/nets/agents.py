@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..core import EnvSpec
 
 PIECE = 64  # time steps per fused GRU call: blocks of memory small enough to be used again beat one large fresh block
+
 
 class InputLayer(nn.Module):
     """Linear layer on [obs, one-hot last action, one-hot agent id]; both one-hots come as one row of a constant table.
@@ -19,6 +19,7 @@ class InputLayer(nn.Module):
     def __init__(self, spec: EnvSpec, hidden: int, last_action: bool = True, agent_id: bool = True):
         super().__init__()
         a, n = spec.n_actions, spec.n_agents
+        self.n_agents = n
         of_action, of_id = torch.eye(1 + a)[:, 1:].repeat_interleave(n, 0), torch.eye(n).repeat(1 + a, 1)
         one_hots = torch.cat([of_action[:, : a * last_action], of_id[:, : n * agent_id]], 1)
         self.register_buffer("one_hots", one_hots, persistent=False)  # row (1 + last action) * N + agent
@@ -26,8 +27,8 @@ class InputLayer(nn.Module):
         self.linear = nn.Linear(spec.obs_dim + one_hots.shape[1], hidden)
 
     def forward(self, obs: Tensor, last_action: Tensor) -> Tensor:
-        row = torch.add(self.first_row, last_action, alpha=len(self.first_row))
-        return self.linear(torch.cat([obs, F.embedding(row, self.one_hots)], -1))
+        row = torch.add(self.first_row, last_action, alpha=self.n_agents)
+        return self.linear(torch.cat([obs, torch.embedding(self.one_hots, row)], -1))
 
 
 class RecurrentAgent(nn.Module):
@@ -49,10 +50,6 @@ class RecurrentAgent(nn.Module):
 
     def encode(self, obs: Tensor, last_action: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         b, t, n, _ = obs.shape
-        if t == 1:  # acting: one cell step, cheaper than starting the fused sequence kernel
-            x = self.fc1(obs, last_action).relu_().view(b * n, -1)
-            h = torch.gru_cell(x, hidden.reshape(b * n, -1), *self.gru.all_weights[0])
-            return h.view(b, 1, n, -1), h.view(b, n, -1)
         features, h = [], hidden.reshape(1, b * n, -1)
         for o, last in zip(obs.transpose(0, 1).split(PIECE), last_action.transpose(0, 1).split(PIECE)):
             out, h = self.gru(self.fc1(o, last).relu_().flatten(1, 2), h)  # [t,B*N,H]
@@ -60,6 +57,11 @@ class RecurrentAgent(nn.Module):
         return torch.cat(features).view(t, b, n, -1).transpose(0, 1), h.view(b, n, -1)
 
     def forward(self, obs: Tensor, last_action: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        b, t, n, _ = obs.shape
+        if t == 1:  # acting: one cell step, cheaper than starting the fused sequence kernel
+            x = self.fc1(obs, last_action).relu_().view(b * n, -1)
+            h = torch.gru_cell(x, hidden.reshape(b * n, -1), *self.gru._flat_weights)
+            return self.head(h).view(b, 1, n, -1), h.view(b, n, -1)
         features, hidden = self.encode(obs, last_action, hidden)
         return self.head(features.transpose(0, 1)).transpose(0, 1), hidden  # time-major, as the GRU left them: no copy
 
