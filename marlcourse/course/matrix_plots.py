@@ -136,7 +136,11 @@ def plot_sweeps(frame):
                 share = rows.groupby("value")["optimal"].mean()
                 ax.plot(share.index, share.values, label=method, **looks[method])
             ax.axhline(1 / 9, color=GREY, ls=":", label="random play (1/9)")
-            ax.set_xscale("symlog", linthresh=smallest) if (part["value"] == 0).any() else ax.set_xscale("log")
+            if (part["value"] == 0).any():
+                ax.set_xscale("symlog", linthresh=smallest)
+                ax.set_xlim(left=-0.1 * smallest)
+            else:
+                ax.set_xscale("log")
             ax.set(xlabel=labels[option], ylim=(-0.04, 1.06))
             ax.legend(loc="center left")
         axes[0].set_ylabel("share of seeds that choose 8")
