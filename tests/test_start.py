@@ -78,6 +78,11 @@ def test_pictures_carry_the_numbers():
     figure = start.plot_before_after({"a": np.array([8.0, 8.0, 7.0, 0.0]), "b": np.array([1.0])})
     words = [t.get_text() for t in figure.axes[0].texts]
     assert "50%" in words and "100%" in words and "mean 5.75" in words and "mean 1.00" in words
+    q_tot = np.zeros((4, 2, 3, 2, 2))
+    q_tot[:, 1, 2, 1, 1] = [7, 8, 8, 9]
+    left, right = start.plot_learning(np.array([0, 500]), np.array([1, 4]), q_tot, fresh=1.5).axes
+    assert right.lines[0].get_ydata().tolist() == [0, 8] and right.lines[0].get_xdata().tolist() == [0, 0.5]
+    assert left.lines[1].get_ydata()[0] == 1.5 and "of 4" in left.get_ylabel() and "4 seeds" in left.get_title(loc="left")
     table = np.zeros((3, 2, 2))
     table[0, 1, 1], table[2, 1, 1] = 3, 5
     figure = start.plot_beliefs(table, "seed 1: ")

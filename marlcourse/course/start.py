@@ -112,6 +112,34 @@ def plot_before_after(groups: dict[str, np.ndarray], optimum: float = 8.0):
     return figure
 
 
+def plot_learning(env_steps: np.ndarray, perfect: np.ndarray, q_tot: np.ndarray, fresh: float):
+    """What M teams do beside what they believe, over environment steps.
+
+    perfect [K]: how many of them earn 8; fresh: how many of so many untrained teams would. q_tot [M,K,3,2,2]: their joint
+    values, of which the best of 2A and of 2B is drawn (median over the teams).
+    """
+    import matplotlib.pyplot as plt
+
+    from ..viz.style import GREY, colour, context
+
+    teams, best = len(q_tot), np.median(q_tot.max((-2, -1)), 0)  # [K,3]
+    with context():
+        figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+        left.plot(env_steps / 1000, perfect, color=colour("QMIX"), marker="o", ms=4, label="trained with QMIX")
+        left.axhline(fresh, color=GREY, ls=":", label=f"expected of {teams} untrained teams")
+        left.set(ylabel=f"perfect teams, of {teams}", ylim=(-0.05 * teams, 1.08 * teams), title=f"What they do ({teams} seeds)")
+        right.plot(env_steps / 1000, best[:, 2], color=colour("QMIX"), label="best of 2B (true: 8)")
+        right.plot(env_steps / 1000, best[:, 1], color=WORST, ls="--", label="best of 2A (true: 7)")
+        for true in (7, 8):
+            right.axhline(true, color=GREY, ls=":", lw=1)
+        right.set(ylabel="joint value (reward)", title=f"What they believe (median of {teams} seeds)")
+        right.set_ylim(-0.3, best.max() + 0.8)
+        for ax in (left, right):
+            ax.set_xlabel("thousand environment steps")
+            ax.legend(loc="lower right")
+    return figure
+
+
 def plot_beliefs(q_tot: np.ndarray, title: str = ""):
     """The team's mind: Q_tot of each joint action in each situation [3,2,2], with what is true below; its choice framed.
 
