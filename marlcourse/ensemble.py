@@ -16,6 +16,8 @@ from torch import Tensor
 
 from .core import Algorithm, EpisodeBatch
 
+FUSED = tuple(int(n) for n in torch.__version__.split(".")[:2]) >= (2, 4)  # Adam's fused step also runs on a CPU
+
 
 class Ensemble:
     """``make(seed) -> Algorithm``, once per seed; M members, whose parameters carry a leading axis M.
@@ -39,7 +41,8 @@ class Ensemble:
         for label, optimizer in self.base.optimizers().items():
             self.names[label] = [names[id(p)] for group in optimizer.param_groups for p in group["params"]]
             stacked = [self.params[name] for name in self.names[label]]
-            self.optimizers[label] = type(optimizer)(stacked, **optimizer.defaults)
+            once = {"fused": True} if FUSED and type(optimizer) is torch.optim.Adam else {}  # one pass over the stack
+            self.optimizers[label] = type(optimizer)(stacked, **{**optimizer.defaults, **once})
 
     def __len__(self) -> int:
         return len(self.seeds)

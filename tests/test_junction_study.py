@@ -108,7 +108,7 @@ def test_the_library_s_actor_loss_moves_the_logits_so(name, mix, monkeypatch):
     algorithm, rows = member(name), every_joint_action()
     logits = torch.tensor([0.7, -1.1], requires_grad=True)
     pair = torch.stack([torch.zeros(2), logits], -1)  # [2,2]
-    monkeypatch.setattr(algorithm, "policies", lambda batch: torch.softmax(pair, -1).expand(4, 2, 2, 2))
+    monkeypatch.setattr(algorithm, "policies", lambda batch, final: torch.softmax(pair, -1).expand(4, 1 + final, 2, 2))
     partner = rows.actions.flip(-1).unsqueeze(-1).float()
     monkeypatch.setattr(algorithm, "q_values", lambda critic, batch, actions: torch.cat([partner, 1 - partner], -1))
     p = torch.sigmoid(logits.detach())

@@ -97,11 +97,12 @@ class COMA(Algorithm):
         log_prob = log_pi.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
         return Action(actions, {"hidden": hidden, "last_action": actions}, log_prob)
 
-    def policies(self, batch: EpisodeBatch) -> Tensor:
-        """pi [B,T+1,N,A] at every observation of the batch."""
-        carry = batch.carry0 or self.initial_carry(len(batch))
-        logits, _ = self.actor(batch.obs, previous_actions(batch.actions, carry["last_action"]), carry["hidden"])
-        return self.policy(logits, batch.avail)
+    def policies(self, batch: EpisodeBatch, final: bool = True) -> Tensor:
+        """pi [B,T+1,N,A] at every observation of the batch; ``final=False``: [B,T,N,A], the last one left out."""
+        carry, t = batch.carry0 or self.initial_carry(len(batch)), batch.actions.shape[1] + final
+        last_action = previous_actions(batch.actions, carry["last_action"])[:, :t]
+        logits, _ = self.actor(batch.obs[:, :t], last_action, carry["hidden"])
+        return self.policy(logits, batch.avail[:, :t])
 
     def q_values(self, critic: nn.Module, batch: EpisodeBatch, actions: Tensor) -> Tensor:
         """[B,T',N,A]: for each agent the value of each own action, the others' as in ``actions`` [B,T',N] (T' = T or T+1)."""
@@ -128,7 +129,7 @@ class COMA(Algorithm):
         return torch.stack(y, -1)
 
     def actor_loss(self, batch: EpisodeBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        pi = self.policies(batch)[:, :-1]
+        pi = self.policies(batch, final=False)
         log_pi = pi.clamp(min=1e-20).log()
         with torch.no_grad():
             advantage = counterfactual_advantage(self.q_values(self.critic, batch, batch.actions), pi, batch.actions)

@@ -23,7 +23,7 @@ class COMAReleased(COMA):
     """For two actions (0 wait, 1 pass). Feed it a batch with the joint actions equally weighted."""
 
     def actor_loss(self, batch: EpisodeBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        pi = self.policies(batch)[:, :-1]
+        pi = self.policies(batch, final=False)
         with torch.no_grad():
             q = self.q_values(self.critic, batch, batch.actions)
             taken = batch.actions.unsqueeze(-1)

@@ -80,11 +80,13 @@ class LICA(Algorithm):
         log_prob = log_pi.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
         return Action(actions, {"hidden": hidden, "last_action": actions}, log_prob)
 
-    def policies(self, batch: EpisodeBatch) -> Tensor:
-        """pi [B,T+1,N,A] at every observation of the batch; unavailable actions have probability 0."""
-        carry = batch.carry0 or self.initial_carry(len(batch))
-        logits, _ = self.actor(batch.obs, previous_actions(batch.actions, carry["last_action"]), carry["hidden"])
-        return torch.softmax(masked(logits, batch.avail), -1)
+    def policies(self, batch: EpisodeBatch, final: bool = True) -> Tensor:
+        """pi [B,T+1,N,A] at every observation of the batch (``final=False``: [B,T,N,A], the last one left out);
+        unavailable actions have probability 0."""
+        carry, t = batch.carry0 or self.initial_carry(len(batch)), batch.actions.shape[1] + final
+        last_action = previous_actions(batch.actions, carry["last_action"])[:, :t]
+        logits, _ = self.actor(batch.obs[:, :t], last_action, carry["hidden"])
+        return torch.softmax(masked(logits, batch.avail[:, :t]), -1)
 
     def critic_loss(self, batch: EpisodeBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared error to :meth:`critic_target` at the joint actions played."""
@@ -105,7 +107,7 @@ class LICA(Algorithm):
         return td_lambda(batch.reward, batch.terminated, q_next, batch.mask, c.gamma, c.lam)
 
     def actor_loss(self, batch: EpisodeBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        pi = self.policies(batch)[:, :-1]
+        pi = self.policies(batch, final=False)
         value = masked_mean(self.critic(batch.states[:, :-1], pi), batch.mask)
         entropy = masked_mean(-(pi * pi.clamp(min=1e-20).log()).sum(-1), batch.mask)
         bonus = self.config.xi * entropy / entropy.detach().clamp(min=1e-8)
