@@ -20,6 +20,7 @@ import torch
 from .core import Algorithm, Box, Config, Discrete, EnvSpec, EpisodeBatch, Observation, map_tensors, suggest
 from .device import pick_device
 from .exploration import Schedule
+from .rollout import EpisodeBuffer
 from .trainer import Run, Trainer, write_atomically
 
 FORMAT = "marlcourse-1"
@@ -177,6 +178,11 @@ def load_team(path: str | Path, device="auto", **parts: Any) -> Algorithm:
 # ---- whole runs --------------------------------------------------------------------------------------------------
 
 
+def held_rows(buffer: EpisodeBuffer, first: int, last: int) -> EpisodeBatch:
+    """The rows numbered first..last-1 since the beginning of the run (they must still be held)."""
+    return buffer.rows[torch.arange(first, last) % buffer.capacity]
+
+
 def _rows_to_plain(batch: EpisodeBatch) -> dict[str, Any]:
     return {f.name: map_tensors(lambda t: t.cpu(), getattr(batch, f.name)) for f in dataclasses.fields(batch)}
 
@@ -192,7 +198,7 @@ def _save_replay(trainer: Trainer, folder: Path) -> list[list[int]]:
     if buffer.added > first:
         _write(
             folder / "replay" / f"{first}-{buffer.added}.pt",
-            {"format": FORMAT, "rows": _rows_to_plain(buffer.range(first, buffer.added))},
+            {"format": FORMAT, "rows": _rows_to_plain(held_rows(buffer, first, buffer.added))},
         )
         shards = [*shards, [first, buffer.added]]
     trainer._shards = {**getattr(trainer, "_shards", {}), folder: shards}

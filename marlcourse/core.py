@@ -85,9 +85,7 @@ def where(condition: Tensor, a: dict[str, Tensor], b: dict[str, Tensor]) -> dict
 
 def map_tensors(f: Callable[[Tensor], Tensor], value: Any) -> Any:
     """Apply ``f`` to a tensor, or to each tensor of a dict; None stays None."""
-    if isinstance(value, dict):
-        return {k: f(v) for k, v in value.items()}
-    return None if value is None else f(value)
+    return {k: f(v) for k, v in value.items()} if isinstance(value, dict) else None if value is None else f(value)
 
 
 @dataclass

@@ -37,8 +37,7 @@ class Collector:
         """Episodes that each world plays of so many."""
         share, rest = divmod(episodes, self.env.num_envs)
         if rest or share < 1:
-            n = self.env.num_envs
-            raise ValueError(f"episodes={episodes} must be a multiple of num_envs={n}: every world plays its share.")
+            raise ValueError(f"episodes={episodes} must be a multiple of num_envs={self.env.num_envs}: each plays its share.")
         return share
 
     @torch.no_grad()
@@ -87,8 +86,7 @@ class Collector:
             ended = ended + done
             again = done if share is None else done & (ended < share)
             carry = action.carry
-            look = t % look_every == look_every - 1
-            if look and share is not None and bool((ended >= share).all()):
+            if share is not None and t % look_every == look_every - 1 and bool((ended >= share).all()):
                 break
             if share != 1 and (algorithm.device.type != "cpu" or bool(again.any())):
                 fresh = observation_to(env.reset(where=again.to(env.device)), algorithm.device)
@@ -187,10 +185,6 @@ class EpisodeBuffer:
     def sample(self, rows: int, generator: torch.Generator) -> EpisodeBatch:
         """``rows`` different rows, each equally likely, trimmed to the longest of them."""
         return self.rows[torch.randperm(len(self), generator=generator)[:rows]]
-
-    def range(self, first: int, last: int) -> EpisodeBatch:
-        """The rows numbered first..last-1 since the beginning (they must still be held)."""
-        return self.rows[torch.arange(first, last) % self.capacity]
 
 
 class Context:

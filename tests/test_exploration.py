@@ -4,7 +4,14 @@ import pytest
 import torch
 
 from marlcourse.exploration import (
-    MASKED, Schedule, categorical, constant, epsilon_greedy, gumbel_straight_through, masked, uniform_actions,
+    MASKED,
+    Schedule,
+    categorical,
+    constant,
+    epsilon_greedy,
+    gumbel_straight_through,
+    masked,
+    uniform_actions,
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import marlcourse as mc
+from marlcourse.checkpoint import held_rows
 from marlcourse.core import Action, Algorithm, Config, Discrete, EnvSpec, Observation
 from marlcourse.envs.base import World
 from marlcourse.exploration import uniform_actions
@@ -223,7 +224,7 @@ def test_the_buffer_keeps_the_last_rows_and_wraps_around():
         batches.append(play.collect())
         buffer.add(batches[-1])
         assert buffer.added == added and len(buffer) == min(added, 10)
-        held = buffer.range(max(0, added - 10), added)
+        held = held_rows(buffer, max(0, added - 10), added)
         check_rows(held)
         everything = [item for b in batches for item in rows_of(b).items()]
         assert list(rows_of(held).items()) == everything[-10:]
@@ -231,7 +232,7 @@ def test_the_buffer_keeps_the_last_rows_and_wraps_around():
         check_rows(stored)  # what a longer row left behind in its slot is wiped
     wide = play.collect(episodes=24)  # more than fit: the last ones stay
     buffer.add(wide)
-    assert rows_of(buffer.range(buffer.added - 10, buffer.added)) == dict(list(rows_of(wide).items())[-10:])
+    assert rows_of(held_rows(buffer, buffer.added - 10, buffer.added)) == dict(list(rows_of(wide).items())[-10:])
 
 
 def test_what_a_longer_row_left_in_its_slot_is_wiped():

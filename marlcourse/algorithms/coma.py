@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from ..config import check_agent, check_part
 from ..core import Action, Algorithm, Config, EpisodeBatch, Observation
 from ..exploration import Schedule, categorical, masked
-from ..nets.agents import RecurrentAgent, previous_actions
+from ..nets.agents import RecurrentAgent, one_step, previous_actions
 from ..nets.critics import CounterfactualCritic
 from ..nets.small import FeedForwardAgent
 from ..targets import masked_mean, td_lambda
@@ -91,8 +91,8 @@ class COMA(Algorithm):
         return (1 - epsilon) * torch.softmax(masked(logits, avail), -1) + epsilon * uniform
 
     def act(self, observation: Observation, carry, explore: bool, generator: torch.Generator) -> Action:
-        logits, hidden = self.actor(observation.obs.unsqueeze(1), carry["last_action"].unsqueeze(1), carry["hidden"])
-        log_pi = masked(self.policy(logits.squeeze(1), observation.avail).log(), observation.avail)
+        logits, hidden = one_step(self.actor, observation.obs, carry["last_action"], carry["hidden"])
+        log_pi = masked(self.policy(logits, observation.avail).log(), observation.avail)
         actions = categorical(log_pi, generator) if explore else log_pi.argmax(-1)
         log_prob = log_pi.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
         return Action(actions, {"hidden": hidden, "last_action": actions}, log_prob)

@@ -23,7 +23,7 @@ from torch import Tensor
 from ..config import check_agent, check_part
 from ..core import Action, Algorithm, Config, EpisodeBatch, Observation
 from ..exploration import categorical, masked
-from ..nets.agents import RecurrentAgent, previous_actions
+from ..nets.agents import RecurrentAgent, one_step, previous_actions
 from ..nets.critics import MixingCritic
 from ..nets.small import FeedForwardAgent
 from ..targets import masked_mean, td_lambda
@@ -74,8 +74,8 @@ class LICA(Algorithm):
         return {"hidden": self.actor.initial_hidden(batch_size, n), "last_action": none_yet}
 
     def act(self, observation: Observation, carry, explore: bool, generator: torch.Generator) -> Action:
-        logits, hidden = self.actor(observation.obs.unsqueeze(1), carry["last_action"].unsqueeze(1), carry["hidden"])
-        log_pi = torch.log_softmax(masked(logits.squeeze(1), observation.avail), -1)
+        logits, hidden = one_step(self.actor, observation.obs, carry["last_action"], carry["hidden"])
+        log_pi = torch.log_softmax(masked(logits, observation.avail), -1)
         actions = categorical(log_pi, generator) if explore else log_pi.argmax(-1)
         log_prob = log_pi.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
         return Action(actions, {"hidden": hidden, "last_action": actions}, log_prob)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ..config import check_agent, check_part
 from ..core import Action, Algorithm, Config, EpisodeBatch, Observation
 from ..exploration import Schedule, epsilon_greedy, masked
-from ..nets.agents import RecurrentAgent, previous_actions
+from ..nets.agents import RecurrentAgent, one_step, previous_actions
 from ..nets.mixers import MonotonicMixer
 from ..nets.small import FeedForwardAgent
 from ..targets import masked_mean, td_lambda
@@ -83,9 +83,9 @@ class QMIX(Algorithm):
         return {"hidden": self.agent.initial_hidden(batch_size, n), "last_action": none_yet}
 
     def act(self, observation: Observation, carry, explore: bool, generator: torch.Generator) -> Action:
-        q, hidden = self.agent(observation.obs.unsqueeze(1), carry["last_action"].unsqueeze(1), carry["hidden"])
+        q, hidden = one_step(self.agent, observation.obs, carry["last_action"], carry["hidden"])
         epsilon = self.config.epsilon(self.env_steps) if explore else 0.0
-        actions = epsilon_greedy(q.squeeze(1), observation.avail, epsilon, generator)
+        actions = epsilon_greedy(q, observation.avail, epsilon, generator)
         return Action(actions, {"hidden": hidden, "last_action": actions})
 
     def utilities(self, agent: nn.Module, batch: EpisodeBatch) -> Tensor:

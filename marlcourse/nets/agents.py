@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..core import EnvSpec
@@ -28,7 +29,7 @@ class InputLayer(nn.Module):
 
     def forward(self, obs: Tensor, last_action: Tensor) -> Tensor:
         row = torch.add(self.first_row, last_action, alpha=self.n_agents)
-        return self.linear(torch.cat([obs, torch.embedding(self.one_hots, row)], -1))
+        return F.linear(torch.cat([obs, torch.embedding(self.one_hots, row)], -1), self.linear.weight, self.linear.bias)
 
 
 class RecurrentAgent(nn.Module):
@@ -56,14 +57,22 @@ class RecurrentAgent(nn.Module):
             features.append(out)
         return torch.cat(features).view(t, b, n, -1).transpose(0, 1), h.view(b, n, -1)
 
+    def step(self, obs: Tensor, last_action: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """One step without a time axis: a GRU cell is cheaper than starting the fused sequence kernel."""
+        x = self.fc1(obs, last_action).relu_().flatten(0, 1)
+        h = torch.gru_cell(x, hidden.flatten(0, 1), *self.gru._flat_weights)
+        return self.head(h).view(*obs.shape[:2], -1), h.view_as(hidden)
+
     def forward(self, obs: Tensor, last_action: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        b, t, n, _ = obs.shape
-        if t == 1:  # acting: one cell step, cheaper than starting the fused sequence kernel
-            x = self.fc1(obs, last_action).relu_().view(b * n, -1)
-            h = torch.gru_cell(x, hidden.reshape(b * n, -1), *self.gru._flat_weights)
-            return self.head(h).view(b, 1, n, -1), h.view(b, n, -1)
         features, hidden = self.encode(obs, last_action, hidden)
         return self.head(features.transpose(0, 1)).transpose(0, 1), hidden  # time-major, as the GRU left them: no copy
+
+
+def one_step(agent: nn.Module, obs: Tensor, last_action: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    """For acting, obs [B,N,O] -> values [B,N,A]: the agent's own ``step``, or a sequence of one step."""
+    step = getattr(agent, "step", lambda obs, last, hidden: agent(obs.unsqueeze(1), last.unsqueeze(1), hidden))
+    values, hidden = step(obs, last_action, hidden)
+    return values.flatten(1, -2), hidden
 
 
 def previous_actions(actions: Tensor, first: Tensor) -> Tensor:
