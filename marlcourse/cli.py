@@ -16,7 +16,7 @@ __all__ = ["algorithm_class", "main"]
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status; a problem the reader can mend is one sentence on stderr, status 2."""
-    argv = sys.argv[1:] if argv is None else argv
+    argv = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if argv[:1] == ["author"]:  # has a parser of its own
         from .course.authoring import main as author
 

@@ -77,7 +77,7 @@ def test_the_committed_diaries_are_what_the_library_makes_and_what_the_chapter_s
 def test_pictures_carry_the_numbers():
     figure = start.plot_before_after({"a": np.array([8.0, 8.0, 7.0, 0.0]), "b": np.array([1.0])})
     words = [t.get_text() for t in figure.axes[0].texts]
-    assert "50%" in words and "100%" in words and "mean 5.75" in words and "mean 1.00" in words
+    assert "50 %" in words and "100 %" in words and "mean 5.75" in words and "mean 1.00" in words
     q_tot = np.zeros((4, 2, 3, 2, 2))
     q_tot[:, 1, 2, 1, 1] = [7, 8, 8, 9]
     left, right = start.plot_learning(np.array([0, 500]), np.array([1, 4]), q_tot, fresh=1.5).axes

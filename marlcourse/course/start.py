@@ -82,22 +82,29 @@ TRUE = PAYS * np.array([GAMMA, 1, 1]).reshape(3, 1, 1)  # the same, discounted: 
 INK, PALE, WORST, POOR, SAFE, BEST = "#263238", "#8A979D", "#D55E00", "#F0B48A", "#C3CDD2", "#0072B2"
 
 
-def plot_before_after(groups: dict[str, np.ndarray], optimum: float = 8.0):
+def percent(share: float) -> str:
+    """0.125 -> "12.5 %", 0.5 -> "50 %": rounded so little that the pieces of a bar add up."""
+    return f"{100 * share:.1f}".removesuffix(".0") + " %"
+
+
+def plot_before_after(groups: dict[str, np.ndarray], optimum: float = 8.0, title: str = ""):
     """One bar per group, cut into the shares that earned 0, 1, 7 and 8; the mean beside it. groups: {label: returns}."""
     import matplotlib.pyplot as plt
 
     from ..viz.style import context
 
     with context():
-        figure, ax = plt.subplots(figsize=(8.8, 1.3 + 0.85 * len(groups)), layout="constrained")
+        figure, ax = plt.subplots(figsize=(8.8, 1.6 + 0.85 * len(groups)), layout="constrained")
         for row, returns in enumerate(groups.values()):
             left = 0.0
             for value, share, colour in zip(RETURNS, shares(returns), (WORST, POOR, SAFE, BEST)):
                 label = f"return {value}" if row == 0 else None
                 ax.barh(row, share, left=left, color=colour, edgecolor="white", height=0.66, label=label)
-                if share >= 0.045:
+                if share >= 0.06:
                     ink = "white" if colour in (WORST, BEST) else INK
-                    ax.text(left + share / 2, row, f"{share:.0%}", ha="center", va="center", color=ink)
+                    ax.text(left + share / 2, row, percent(share), ha="center", va="center", color=ink)
+                elif share > 0:  # too narrow to write in: above it
+                    ax.text(left + share / 2, row - 0.35, percent(share), ha="center", va="bottom", fontsize=9)
                 left += share
             ax.text(1.015, row, f"mean {np.mean(returns):.2f}", va="center")
         ax.set_yticks(range(len(groups)), list(groups))
@@ -108,14 +115,18 @@ def plot_before_after(groups: dict[str, np.ndarray], optimum: float = 8.0):
         ax.grid(False)
         ax.spines["left"].set_visible(False)
         ax.tick_params(axis="y", length=0)
-        figure.legend(loc="outside upper center", ncols=4)
+        ax.set_title(title, loc="left", fontsize=12)
+        figure.legend(loc="outside lower center", ncols=4)
     return figure
 
 
-def plot_learning(env_steps: np.ndarray, perfect: np.ndarray, q_tot: np.ndarray, fresh: float):
+def plot_learning(
+    env_steps: np.ndarray, perfect: np.ndarray, q_tot: np.ndarray, fresh: float, others: dict[str, np.ndarray] | None = None
+):
     """What M teams do beside what they believe, over environment steps.
 
-    perfect [K]: how many of them earn 8; fresh: how many of so many untrained teams would. q_tot [M,K,3,2,2]: their joint
+    perfect [K]: how many of them earn 8; fresh: how many of so many untrained teams would; others {label: [K]}: the same
+    count of M teams trained in another way. q_tot [M,K,3,2,2]: their joint
     values, of which the best of 2A and of 2B is drawn (median over the teams).
     """
     import matplotlib.pyplot as plt
@@ -126,6 +137,8 @@ def plot_learning(env_steps: np.ndarray, perfect: np.ndarray, q_tot: np.ndarray,
     with context():
         figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
         left.plot(env_steps / 1000, perfect, color=colour("QMIX"), marker="o", ms=4, label="trained with QMIX")
+        for label, count in (others or {}).items():
+            left.plot(env_steps / 1000, count, color="#CC79A7", marker="x", ms=4, lw=1, ls="--", label=label)
         left.axhline(fresh, color=GREY, ls=":", label=f"expected of {teams} untrained teams")
         left.set(ylabel=f"perfect teams, of {teams}", ylim=(-0.05 * teams, 1.08 * teams), title=f"What they do ({teams} seeds)")
         right.plot(env_steps / 1000, best[:, 2], color=colour("QMIX"), label="best of 2B (true: 8)")

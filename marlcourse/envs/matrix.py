@@ -144,7 +144,7 @@ class TwoStep(World):
         node, table = int(self.state["node"][index]), self.payoff[self.state["node"][index]].cpu().numpy()
         if node == 0:
             return draw_table(table, None, "state 1", entries=[["go to 2A"] * 2, ["go to 2B"] * 2])
-        over = not bool(self.running[index])
-        return draw_table(
-            table, tuple(self.state["played"][index].tolist()) if over else None, ["", "state 2A", "state 2B"][node]
-        )
+        played, title = tuple(self.state["played"][index].tolist()), ["", "state 2A", "state 2B"][node]
+        if bool(self.running[index]):  # nothing chosen here yet: say who opened the door
+            return draw_table(table, None, f"agent 1 chose {played[0]}: {title}")
+        return draw_table(table, played, title)

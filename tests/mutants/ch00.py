@@ -53,11 +53,31 @@ def same_team_again(seed, steps):
     return TEAM, mc.Trainer(ENV, TEAM, seed=seed).fit(steps, progress=False)
 
 
+WORLD, _ = start_team(0)
+
+
+def same_world_again(seed, steps):
+    """A fresh team, but one world for all calls."""
+    team = mc.QMIX(WORLD.spec, mc.QMIX.Config.preset("two-step"), seed=seed, device="cpu")
+    return team, mc.Trainer(WORLD, team, seed=seed).fit(steps, progress=False)
+
+
+def filled_with(value):
+    """A fill that real utilities can fall below."""
+    return mutate(greedy, "masked(q, avail)", f"q.masked_fill(~avail, {value})")
+
+
+def counting_downwards(n_agents, n_actions):
+    """All of them, the last one first."""
+    return joint_actions(n_agents, n_actions).flip(0)
+
+
 MUTANTS = {
     "0.1": [
         mutate(joint_actions, "[torch.arange(n_actions)] * n_agents", "[torch.arange(n_agents)] * n_actions"),  # N^A
         every_action_of_every_agent,
         first_agent_fastest,
+        counting_downwards,
         mutate(joint_actions, "torch.arange(n_actions)", "torch.arange(1, n_actions + 1)"),  # counts from one
     ],
     "0.2": [
@@ -66,6 +86,7 @@ MUTANTS = {
         mutate(what_it_saw, "obs[:, t, agent]", "obs[:, t, agent - 1]"),
         mutate(what_it_saw, "obs[:, t, agent]", "obs[:, t].mean(1)"),
         mutate(what_it_saw, "obs[:, t, agent]", "obs[t, :, agent]"),
+        mutate(what_it_saw, "obs[:, t, agent]", "obs[:, t, agent : agent + 1]"),  # its axis is still there
     ],
     "0.3": [
         mutate(mean_reward, "(reward * mask).sum() / mask.sum()", "reward.mean()"),
@@ -80,8 +101,10 @@ MUTANTS = {
         mutate(greedy, "masked(q, avail)", "(q * avail)"),  # 0 beats negative values
         mutate(greedy, "argmax(-1)", "argmax(-2)"),
         mutate(greedy, "masked(q, avail)", "masked(q, ~avail)"),
+        filled_with(-10.0),
+        filled_with(-100.0),
         best_pair,
         in_place,
     ],
-    "0.5": [unseeded_team, unseeded_trainer, same_team_again],
+    "0.5": [unseeded_team, unseeded_trainer, same_team_again, same_world_again],
 }

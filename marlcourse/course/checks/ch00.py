@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import torch
 
 import marlcourse as mc
@@ -11,6 +13,15 @@ from marlcourse.course.start import start_team
 from marlcourse.exploration import masked
 
 __all__ = ["QUIZ", "mine_or_reference"]
+
+
+def _tell(got, mistakes):
+    """Say which known mistake gave this answer; mistakes: [(what it returns, message, hint)]."""
+    if isinstance(got, (float, int)):
+        got = torch.tensor(float(got))
+    for wrong, message, hint in mistakes:
+        same = isinstance(got, torch.Tensor) and got.shape == wrong.shape and torch.allclose(got.double(), wrong.double())
+        require(not same, message, hint=hint)
 
 
 # ------------------------------------------------------------------------------------------------ 0.1
@@ -36,8 +47,18 @@ def joint_actions(n_agents, n_actions):
     agree=lambda joint_actions, generator: joint_actions(*(int(k) for k in torch.randint(2, 5, (2,), generator=generator))),
 )
 def check_joint_actions(joint_actions):
+    got, right = joint_actions(2, 2), torch.cartesian_prod(*[torch.arange(2)] * 2)
+    hint = "count like a lock: 00, 01, 10, 11. The last column must change fastest"
+    _tell(
+        got,
+        [
+            (right.flip(-1), "joint_actions(2, 2) holds all joint actions, but its first column changes fastest", hint),
+            (right.flip(0), "joint_actions(2, 2) holds all joint actions, but counts downwards", hint),
+            (right + 1, "joint_actions(2, 2) counts actions from 1", "in code actions count from 0: `torch.arange(n_actions)`"),
+        ],
+    )
     expect(
-        joint_actions(2, 2),
+        got,
         torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]]),
         call="joint_actions(2, 2)",
         hint="one row per joint action, one column per agent",
@@ -81,6 +102,24 @@ def what_it_saw(obs, agent, t):
 def check_what_it_saw(what_it_saw):
     obs = torch.arange(2 * 4 * 3 * 5.0).view(2, 4, 3, 5)
     rows, steps, agents, features = range(2), range(3), range(3), range(5)
+    call = "what_it_saw(obs, agent=0, t=0)"
+    got = what_it_saw(obs, 0, 0)
+    kept = isinstance(got, torch.Tensor) and tuple(got.shape) in {(2, 3, 5), (2, 1, 5)}
+    require(
+        not kept,
+        f"{call} returned shape {tuple(getattr(got, 'shape', ()))}, expected (2, 5): the axis of the agents is still there",
+        hint="pick one agent by its number, and its axis is gone",
+    )
+    twice = "agents count from 0 in code: `agent` is the number to index with, do not subtract 1"
+    reduced = "pick one agent, do not reduce: a mean over agents is what nobody saw"
+    _tell(
+        got,
+        [
+            (obs[:, 1, 0], f"{call}: you returned what was seen after the action", "`obs` at t is the sight *before* action t"),
+            (obs[:, 0, -1], f"{call} returned what the last agent saw", twice),
+            (obs[:, 0].mean(1), f"{call} returned the mean over the agents", reduced),
+        ],
+    )
     for agent in agents:
         for t in steps:
             expected = torch.stack([torch.stack([obs[b, t, agent, k] for k in features]) for b in rows])
@@ -120,7 +159,19 @@ def mean_reward(reward, mask):
 def check_mean_reward(mean_reward):
     reward, mask = torch.tensor([[2.0, 4.0, 9.0], [6.0, 9.0, 9.0]]), torch.tensor([[1.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
     call = "mean_reward([[2, 4, 9], [6, 9, 9]], mask=[[1, 1, 0], [1, 0, 0]])"
-    expect(mean_reward(reward, mask), 4.0, call=call, hint="three real steps earned 2, 4 and 6; the 9s are padding")
+    got, kept = mean_reward(reward, mask), reward * mask
+    count, rows = "divide by the number of real steps, `mask.sum()`", "add up all real steps first, then divide once"
+    _tell(
+        got,
+        [
+            (reward.mean(), f"{call}: padding still counts, in the sum and in the divisor", "the mask belongs in both"),
+            (kept.mean(), f"{call}: the sum is right, but padding still counts in the divisor", count),
+            (reward.sum() / mask.sum(), f"{call}: the divisor is right, but padding still counts in the sum", "reward * mask"),
+            (kept.sum() / len(reward), f"{call}: you divided by the number of rows, not of real steps", count),
+            ((kept.sum(1) / mask.sum(1)).mean(), f"{call}: a mean of row means lets the short row weigh too much", rows),
+        ],
+    )
+    expect(got, 4.0, call=call, hint="three real steps earned 2, 4 and 6; the 9s are padding")
     reward, mask = torch.tensor([[1.0, 1.0, 1.0, 1.0], [5.0, 0.0, 0.0, 0.0]]), torch.tensor([[1.0] * 4, [1.0] + [0.0] * 3])
     expect(
         mean_reward(reward, mask),
@@ -164,18 +215,39 @@ def _random_choice(greedy, generator):
 def check_greedy(greedy):
     q = torch.tensor([[1.0, 5.0, 3.0], [-4.0, -2.0, -9.0]])
     before, free = q.clone(), torch.ones(2, 3, dtype=torch.bool)
+    blocked = torch.tensor([[True, False, True], [True, False, True]])
+    _tell(
+        greedy(q.clone(), blocked),
+        [
+            (
+                masked(q, ~blocked).argmax(-1),
+                "greedy([[1, 5, 3], [-4, -2, -9]], action 1 not available) chose only what may not be played: "
+                "you masked the available actions",
+                "`avail` is True where an action may be played; the hopeless value belongs where it is False: `~avail`",
+            )
+        ],
+    )
     expect(
         greedy(q, free),
         torch.tensor([1, 1]),
         call="greedy([[1, 5, 3], [-4, -2, -9]], everything available)",
         hint="one action per agent: the argmax runs over the actions, the last axis",
     )
-    blocked = torch.tensor([[True, False, True], [True, False, True]])
     expect(
         greedy(q, blocked),
         torch.tensor([2, 0]),
         call="greedy([[1, 5, 3], [-4, -2, -9]], action 1 not available)",
-        hint="agent 2 must choose -4 over -9: an unavailable action may not win with a 0, nor be chosen at all",
+        hint="the second agent (number 1 in code) must choose -4 over -9: an unavailable action may not win with a 0, "
+        "nor be chosen at all",
+    )
+    expect(
+        greedy(
+            torch.tensor([[-1000.0, 5.0, -2000.0], [7.0, -3000.0, -1001.0]]),
+            torch.tensor([[True, False, True], [False, True, True]]),
+        ),
+        torch.tensor([0, 2]),
+        call="greedy([[-1000, 5, -2000], [7, -3000, -1001]], 5 and 7 not available)",
+        hint="a value may be very low: what you put in place of an unavailable one must be lower than any, -1e9 or -inf",
     )
     require(torch.equal(q, before), "greedy changed the q it was given", hint="`masked_fill`, without the underscore, copies")
     q, avail = torch.zeros(4, 5, 2, 3), torch.zeros(4, 5, 2, 3, dtype=torch.bool)
@@ -199,7 +271,15 @@ def train(seed, steps):
 
 
 def _curve(train, seed):
-    result = train(seed, 256)
+    """-> (team, run, its losses, the worlds it trained in)"""
+    worlds, fit = [], mc.Trainer.fit
+
+    def noted(trainer, *args, **kwargs):
+        worlds.append(trainer.env)
+        return fit(trainer, *args, **kwargs)
+
+    with mock.patch.object(mc.Trainer, "fit", noted):
+        result = train(seed, 256)
     require(
         isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], mc.Run),
         "train(seed, steps) must return the pair (team, run)",
@@ -211,7 +291,7 @@ def _curve(train, seed):
         f"train(seed, 256) stopped at {run.history[-1]['env_steps']} environment steps",
         hint="pass `steps` to `fit`",
     )
-    return team, run, [row["main_loss"] for row in run.history if "main_loss" in row]
+    return team, run, [row["main_loss"] for row in run.history if "main_loss" in row], worlds
 
 
 @exercise(
@@ -229,19 +309,23 @@ def _curve(train, seed):
     agree=lambda train, generator: _curve(train, int(torch.randint(9, (1,), generator=generator)))[2][:2],
 )
 def check_train(train):
-    team, run, curve = _curve(train, 3)
-    require(team.seed == 3, f"train(3, ...) built a team with seed {team.seed}", hint="QMIX needs `seed=seed`")
-    require(run.seed == 3, f"train(3, ...) trained with seed {run.seed}", hint="the Trainer needs `seed=seed`")
-    require(
-        _curve(train, 3)[2] == curve,
-        "train(3, ...) gave two different curves when called twice",
-        hint="make a fresh world and a fresh team in every call; a trained one would go on from where it is",
-    )
-    expected = _curve(CORRECT, 3)[2]
+    team, run, curve, worlds = _curve(train, 3)
+    team_again, _, again, worlds_again = _curve(train, 3)
+    fresh = "make a fresh world and a fresh team in every call; a trained one would go on from where it is"
+    require(team is not team_again, "train(3, ...), called twice, trained the same team further", hint=fresh)
+    require(again == curve, "train(3, ...) gave two different curves when called twice", hint=fresh)
+    shared = any(one is other for one in worlds for other in worlds_again)
+    require(not shared, "train, called twice, played in one and the same world", hint="call `mc.make` inside `train`")
+    team_4, run_4, _, _ = _curve(train, 4)
+    require(team.seed != team_4.seed, f"train(3, ...) and train(4, ...) both built a team with seed {team.seed}",
+            hint="QMIX needs `seed=seed`")  # fmt: skip
+    require(run.seed != run_4.seed, f"train(3, ...) and train(4, ...) both trained with seed {run.seed}",
+            hint="the Trainer needs `seed=seed`")  # fmt: skip
+    env, same = start_team(team.seed)  # any seeds will do that follow `seed`
+    expected = [
+        r["main_loss"] for r in mc.Trainer(env, same, seed=run.seed).fit(256, progress=False).history if "main_loss" in r
+    ]
     expect(curve, expected, call="the losses of train(3, 256)", hint="32 worlds, SETTINGS as given: change the seed alone")
-
-
-CORRECT = train
 
 
 # ------------------------------------------------------------------------------------------------ quiz
@@ -286,7 +370,10 @@ QUIZ = Quiz(
             "Same code, same seed, same processor, but the second curve differs. What do you suspect first?",
             {
                 "a": ("chance: reinforcement learning is noisy", "no: between seeds. With one seed every draw is the same"),
-                "b": ("a random draw that the seed does not reach", "yes: an unseeded network or world, or one used before"),
+                "b": (
+                    "a random draw that the seed does not reach",
+                    "yes: an unseeded network, or a world that an earlier run has played in",
+                ),
                 "c": ("too few steps", "no: both runs had the same number"),
             },
             answer="b",
