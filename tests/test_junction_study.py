@@ -17,6 +17,7 @@ from marlcourse.course.junction import (
     draw_weights,
     every_joint_action,
     expected_return,
+    fit_critics,
     joint_probabilities,
     junction_study,
     mean_update,
@@ -208,6 +209,21 @@ def test_a_sweep_is_the_studies_of_its_mixes():
     sweep = data_sweep([0.0, 0.5], starts=3, steps=3)
     for mix, result in sweep.items():
         torch.testing.assert_close(result.p, junction_study("COMA (on-policy)", 3, steps=3, data=mix).p, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_critics_fitted_once_change_no_learner(name):
+    """LICA's and COMA's critics of a start are one critic; a learner from samples trains its own."""
+    critics = fit_critics(4, steps=5)
+    own, given = junction_study(name, [1, 3, 1], steps=4), junction_study(name, [1, 3, 1], steps=4, critics=critics)
+    torch.testing.assert_close(own.p, given.p, atol=1e-5, rtol=1e-4)
+
+
+def test_critics_that_do_not_cover_the_run_are_refused():
+    critics = fit_critics(2, steps=2)
+    for starts, steps in ((3, 2), (2, 3)):
+        with pytest.raises(ValueError, match="fit_critics"):
+            junction_study("LICA", starts, steps=steps, critics=critics)
 
 
 def test_studies_repeat_bit_for_bit_and_samples_depend_on_the_seed():

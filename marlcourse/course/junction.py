@@ -123,6 +123,39 @@ def draw_weights(data: str | float | Tensor, p: Tensor, generator: torch.Generat
     return (1 - k) * uniform + k * joint_probabilities(p)
 
 
+def _members(name: str, seeds: Sequence[int]) -> Ensemble:
+    """One learner of :data:`LEARNERS`, once for each seed, with the settings of LICA's release."""
+    kind, critic, _ = LEARNERS[name]
+    world, config = Junction(device="cpu"), kind.Config.preset("junction")
+    return Ensemble(lambda s: kind(world.spec, config, seed=s, device="cpu", actor=SigmoidAgent, critic=critic), seeds)
+
+
+@dataclass
+class FittedCritics:
+    """``weights`` {name: [steps,M,...]}: the critics of M starts as each policy step meets them; ``row``: {seed: 0..M-1}."""
+
+    weights: dict[str, Tensor]
+    row: dict[int, int]
+
+
+def fit_critics(starts: int | Sequence[int] = 1000, steps: int = 60, progress: bool = False) -> FittedCritics:
+    """The critics of every learner that fits the four joint actions equally: they look at no policy, so train them once.
+
+    All but the sampled learner meet the same critic (the same 2-32-1 network, seed, rows and rates; LICA's and COMA's losses
+    are equal in a game of one step). Pass the result to :func:`junction_study` or :func:`data_sweep` as ``critics``.
+    """
+    seeds, rows = range(starts) if isinstance(starts, int) else starts, every_joint_action()
+    members = _members("LICA", seeds)
+    names = [name for name in members.params if name.startswith("critic.")]
+    path = []
+    for _ in tqdm(range(steps), desc="critics", unit="step", leave=False, disable=not progress):
+        for _ in range(members.base.config.critic_updates):
+            members.step("critic", "critic_loss", rows)
+        path.append({name.removeprefix("critic."): members.params[name].detach().clone() for name in names})
+    weights = {name: torch.stack([step[name] for step in path]) for name in path[0]} if path else {}
+    return FittedCritics(weights, {seed: m for m, seed in enumerate(seeds)})
+
+
 def junction_study(
     name: str,
     starts: int | Sequence[int] = 1000,
@@ -130,36 +163,44 @@ def junction_study(
     data: str | float | Tensor | None = None,
     seed: int = 0,
     progress: bool = False,
+    critics: FittedCritics | None = None,
 ) -> JunctionResult:
     """Train ``starts`` initialisations of one learner at once: ``steps`` policy steps, five critic steps before each.
 
     Settings and sizes are those of LICA's release (policy 1-32-1 at 1e-2, critic 2-32-1 at 2e-2, Adam). The critic is
     fitted to all four joint actions, or to the samples where the policy learns from samples. ``data`` replaces the
     learner's own data distribution (see :func:`draw_weights`). ``starts``: how many, or their seeds; equal seeds give equal
-    policies and critics whatever the learner. ``seed`` is that of the data drawn. Raises ValueError for an unknown learner or
-    unknown data.
+    policies and critics whatever the learner. ``seed`` is that of the data drawn. ``critics``: from :func:`fit_critics`, for
+    these seeds and at least these steps; it saves training them again, and changes nothing else. A learner from samples
+    trains its own all the same. Raises ValueError for an unknown learner, unknown data, or critics that do not cover the run.
     """
     if name not in LEARNERS:
         raise ValueError(f"Unknown learner {name!r}: {suggest(name, LEARNERS)}")
-    kind, critic, own_data = LEARNERS[name]
-    data = own_data if data is None else data
-    rows, world = every_joint_action(), Junction(device="cpu")
-    config = kind.Config.preset("junction")
-    parts = {"actor": SigmoidAgent, "critic": critic}
-    seeds = range(starts) if isinstance(starts, int) else starts
-    members = Ensemble(lambda s: kind(world.spec, config, seed=s, device="cpu", **parts), seeds)
+    data = LEARNERS[name][2] if data is None else data
+    seeds, rows = list(range(starts) if isinstance(starts, int) else starts), every_joint_action()
+    if critics and (steps > len(next(iter(critics.weights.values()), ())) or not critics.row.keys() >= set(seeds)):
+        raise ValueError("critics does not cover this run: make it with fit_critics(starts, steps) for the same numbers.")
+    sampled = isinstance(data, str) and data == "samples"
+    members = _members(name, seeds)
     generator = torch.Generator().manual_seed(seed)
 
     def pass_probability() -> Tensor:
         with torch.no_grad():
             return members.call("policies", rows[:1])[:, 0, 0, :, 1]  # one row is enough: a car sees its number only
 
+    def critic_steps(step: int, weights: Tensor) -> None:
+        if critics and not sampled:
+            for short, weight in critics.weights.items():
+                full = next(n for n in members.params if n.startswith("critic.") and n.endswith(short))
+                members.params[full] = weight[step, [critics.row[s] for s in seeds]]
+            return
+        for _ in range(members.base.config.critic_updates):
+            members.step("critic", "critic_loss", rows, per_member={"mask": weights} if sampled else {})
+
     path = [pass_probability()]
-    for _ in tqdm(range(steps), desc=name, unit="step", leave=False, disable=not progress):
+    for step in tqdm(range(steps), desc=name, unit="step", leave=False, disable=not progress):
         weights = draw_weights(data, path[-1], generator).unsqueeze(-1)  # [M,4,1]
-        critic_rows = {"mask": weights} if data == "samples" else {}
-        for _ in range(config.critic_updates):
-            members.step("critic", "critic_loss", rows, per_member=critic_rows)
+        critic_steps(step, weights)
         members.step("actor", "actor_loss", rows, per_member={"mask": weights})
         path.append(pass_probability())
     return JunctionResult(name, torch.stack(path))
