@@ -86,7 +86,7 @@ def plot_grid(frame, title: str | None = None):
     tables = [t for t in TABLES if t in set(frame["table"])]
     mean = frame.groupby(["data", "method", "table"])["optimal"].mean()
     with context():
-        size = (1.2 + 0.62 * len(tables) * len(kinds) + 0.6, 1.75 + 0.44 * (len(methods) + 1))
+        size = (1.2 + 0.56 * len(tables) * len(kinds) + 0.6, 1.75 + 0.44 * (len(methods) + 1))
         figure, axes = plt.subplots(1, len(kinds), figsize=size, layout="constrained", squeeze=False, sharey=True)
         for ax, kind in zip(axes[0], kinds):
             values = np.array(
@@ -127,7 +127,7 @@ def plot_sweeps(frame):
         "lambda_nopt": r"weight $\lambda_{nopt}$ of 'not below'",
     }
     with context():
-        figure, axes = plt.subplots(1, 2, figsize=(9.4, 3.6), layout="constrained", sharey=True)
+        figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.2), layout="constrained", sharey=True)
         looks = styles(list(dict.fromkeys(frame["method"])))
         for ax, option in zip(axes, labels):
             part = frame[frame["option"] == option]
@@ -163,7 +163,7 @@ def plot_two_step(frame):
     epsilon = np.linspace(0, 1, 101)
     belief = [two_step_vdn(float(e))[1] for e in epsilon]
     with context():
-        figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
+        figure, (left, right) = plt.subplots(1, 2, figsize=(8.8, 3.3), layout="constrained")
         left.plot(epsilon, belief, color=colour("VDN"), lw=2.4, label="VDN's value of 2B")
         left.axhline(7, color=INK, ls=(0, (6, 2)), lw=1.3, label="2A pays 7")
         left.axhline(8, color=INK, ls=(0, (1, 1.5)), lw=1.3, label="2B can pay 8")
