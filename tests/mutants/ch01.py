@@ -51,6 +51,16 @@ def released(p, advantage):
     return -(p.log() * advantage).mean(0).sum()
 
 
+def own_weights(p, weights, signal):
+    """Ignores the data and weighs the rows by the policies, on-policy or not."""
+    return score_gradient(p, joint_probabilities(p), signal)
+
+
+def score_of_p(p, weights, signal):
+    """The score of the probability, not of the logit."""
+    return score_gradient(p, weights, signal) / (p * (1 - p))
+
+
 MUTANTS = {
     "1.1": [
         mutate(exact_gradient, "p.flip(-1)", "p"),  # the own probability
@@ -73,6 +83,9 @@ MUTANTS = {
         mutate(score_gradient, ".sum(-2)", ".mean(-2)"),
         mutate(score_gradient, "weights.unsqueeze(-1) * ", ""),
         weighed_twice,
+        own_weights,
+        score_of_p,
+        lambda p, weights, signal: -score_gradient(p, weights, signal),
     ],
     "1.4": [
         mutate(counterfactual_advantage, "(pi * q).sum(-1)", "q.mean(-1)"),
@@ -88,6 +101,8 @@ MUTANTS = {
         mutate(lica_objective, "[1 - p, p]", "[1 - p.round(), p.round()]"),
         mutate(lica_objective, "[1 - p, p]", "[1 - p.detach(), p]"),
         expected_over_joint_actions,
+        lambda critic, p: -lica_objective(critic, p),
+        lambda critic, p: critic(None, p),  # no axis of actions
     ],
     "1.6": [
         released,

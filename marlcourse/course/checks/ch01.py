@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 
 from marlcourse.algorithms.coma import counterfactual_advantage
-from marlcourse.course.exercises import exercise, expect, mine_or_reference, require
+from marlcourse.course.exercises import difference, exercise, expect, mine_or_reference, require
 from marlcourse.course.junction import JOINT_ACTIONS, expected_return, joint_probabilities, score_gradient
 from marlcourse.course.quiz import Question, Quiz
-from marlcourse.nets.small import PassCritic
 
 __all__ = ["QUIZ", "mine_or_reference"]
 
@@ -18,6 +17,12 @@ REWARD = torch.tensor([0.0, 1.0, 1.0, 0.0])  # of the four joint actions, in the
 def random_p(generator: torch.Generator, *shape: int) -> torch.Tensor:
     """Probabilities away from 0 and 1."""
     return 0.05 + 0.9 * torch.rand(*shape, generator=generator)
+
+
+def refuse(got, faults, call: str) -> None:
+    """Name the fault whose wrong answer this is. ``faults``: (wrong answer, what it is, hint) each."""
+    for wrong, what, hint in faults:
+        require(difference(got, wrong) is not None, f"{call}: {what}", hint)
 
 
 # ------------------------------------------------------------------------------------------------ 1.1
@@ -43,12 +48,17 @@ def exact_gradient(p):
     agree=lambda exact_gradient, generator: exact_gradient(random_p(generator, 5, 2)),
 )
 def check_exact_gradient(exact_gradient):
-    expect(
-        exact_gradient(torch.tensor([0.9, 0.2])),
-        torch.tensor([0.6, -0.8]),
-        call="exact_gradient(tensor([0.9, 0.2]))",
-        hint="car 1's slope is 1 - 2 p2: it depends on the partner alone",
-    )
+    p, call = torch.tensor([0.9, 0.2]), "exact_gradient(tensor([0.9, 0.2]))"
+    right, got = torch.tensor([0.6, -0.8]), exact_gradient(torch.tensor([0.9, 0.2]))
+    faults = [
+        (1 - 2 * p, "you used each car's own p", "car 1's slope contains car 2's probability only"),
+        (p * (1 - p) * right, "this is dJ/dz, the slope of the logit, not dJ/dp", "differentiate J by p itself"),
+        (-right, "the sign is turned round", "car 2 hardly passes here, so J rises with p1"),
+        (1 - p.flip(-1), "one of the two terms of J is missing", "p1 stands in both terms of J: differentiate both"),
+        (-p.flip(-1), "one of the two terms of J is missing", "p1 stands in both terms of J: differentiate both"),
+    ]
+    refuse(got, faults, call)
+    expect(got, right, call=call, hint="hold the partner still: by how much does J change when the own p rises by 1?")
     saddle = torch.tensor([0.5, 0.5])
     expect(
         exact_gradient(saddle),
@@ -123,25 +133,36 @@ def check_score_gradient(score_gradient):
     p = torch.tensor([0.9, 0.2])
     on_policy = joint_probabilities(p)
     reward = REWARD.unsqueeze(-1).expand(4, 2)
-    hint = "weight * (u - p) * signal, summed over the four joint actions"
-    expect(
-        score_gradient(p, on_policy, reward),
-        p * (1 - p) * exact_gradient(p),
-        call="score_gradient(p, on-policy weights, reward) at p = (0.9, 0.2)",
-        hint=hint,
-    )
+    call = "score_gradient(p, on-policy weights, reward) at p = (0.9, 0.2)"
+    right, score, rows = p * (1 - p) * exact_gradient(p), JOINT_ACTIONS - p, on_policy.unsqueeze(-1)
+    three = "three factors in every row: the weight given, the score, the signal"
+    faults = [
+        ((score * reward).sum(0), "the weights are ignored", three),
+        ((score * reward).mean(0), "the weights are ignored: this is the mean over the rows", three),
+        (right / 4, "a mean over the four rows", "the weights add up to 1 already: sum, not mean"),
+        (exact_gradient(p), "this is the score of p, not of the logit", "fact 2: differentiate log pi by z, not by p"),
+        (-right, "the sign is turned round", "the score is what the car did minus what it usually does"),
+        ((rows * (1 - p) * reward).sum(0), "the waiting rows still use the score of passing", "in a waiting row u is 0"),
+        (
+            (rows * JOINT_ACTIONS * (1 - p) * reward).sum(0),
+            "the waiting rows count nothing",
+            "a car that waited has a score too: u is 0 there, not the score",
+        ),
+        ((rows * score).sum(0), "the signal is ignored", three),
+    ]
+    got = score_gradient(p, on_policy, reward)
+    refuse(got, faults, call)
+    expect(got, right, call=call, hint=three)
     only_wait = torch.tensor([1.0, 0.0, 0.0, 0.0])
-    expect(
-        score_gradient(p, only_wait, torch.ones(4, 2)),
-        torch.tensor([-0.9, -0.2]),
-        call="score_gradient(p, all weight on (wait, wait), signal 1)",
-        hint="for a car that waited the score is 0 - p: passing was *not* what it did",
-    )
+    got, call = score_gradient(p, only_wait, torch.ones(4, 2)), "score_gradient(p, all weight on (wait, wait), signal 1)"
+    again = (rows * score).sum(0)
+    refuse(got, [(again, "the weights were computed again from p", "use the weights given: data can be anybody's")], call)
+    expect(got, torch.tensor([-0.9, -0.2]), call=call, hint="a car that waited did less than it usually does")
     signal = torch.arange(24.0).view(3, 4, 2)
     p = torch.tensor([[0.5, 0.5], [0.2, 0.8], [0.6, 0.1]])
     weights = torch.tensor([[0.25, 0.25, 0.25, 0.25], [0.4, 0.3, 0.2, 0.1], [0.0, 0.0, 0.0, 2.0]])
     expected = torch.stack([(w.view(4, 1) * (JOINT_ACTIONS - q) * x).sum(0) for q, w, x in zip(p, weights, signal)])
-    expect(score_gradient(p, weights, signal), expected, call="score_gradient(p, weights, signal) for 3 policies", hint=hint)
+    expect(score_gradient(p, weights, signal), expected, call="score_gradient(p, weights, signal) for 3 policies", hint=three)
 
 
 # ------------------------------------------------------------------------------------------------ 1.4
@@ -214,6 +235,7 @@ def true_critic(state, u):
     reference=lica_objective,
     hints=[
         "The critic wants u [...,2,2]: for each car the probability of waiting (action 0) and of passing (action 1).",
+        "Passing has the probabilities p, waiting 1 - p: two tensors [...,2]. Which function joins them on a new, last axis?",
         "`torch.stack([1 - p, p], -1)` puts the two actions on the last axis. Nothing is sampled, rounded or detached.",
     ],
     difficulty=1,
@@ -222,40 +244,37 @@ def true_critic(state, u):
     agree=lambda lica_objective, generator: lica_objective(true_critic, random_p(generator, 4, 2)),
 )
 def check_lica_objective(lica_objective):
-    p = torch.tensor([[0.9, 0.2], [0.3, 0.6]], requires_grad=True)
-    value = lica_objective(true_critic, p)
-    expect(
-        value,
-        expected_return(p),
-        call="lica_objective(a critic that knows the game, p)",
-        hint="give the critic the probabilities themselves: for each car (1 - p, p), in the order of the actions",
-    )
-    require(
-        value.requires_grad,
-        "the value carries no gradient to p",
-        "no detach, no rounding, no sampling between p and the critic",
-    )
+    p, asked = torch.tensor([[0.9, 0.2], [0.3, 0.6], [0.1, 0.8]], requires_grad=True), []
+
+    def listening(state, u):
+        asked.append(u)
+        return true_critic(state, u) if u.shape[-2:] == (2, 2) else u.sum(-1)
+
+    value, right = lica_objective(listening, p), torch.stack([1 - p, p], -1).detach()
+    once = "ask once, at the probabilities: no mean over joint actions"
+    require(len(asked) == 1, f"the critic was called {len(asked)} times, expected once", once)
+    u = asked[0]
+    axes = "the critic needs an action axis: u [...,2,2], cars on the axis before the last, (wait, pass) on the last"
+    require(u.shape != p.shape, f"the critic got p itself, shape {tuple(u.shape)}", axes)
+    require(u.dim() == 3, f"for p of shape (3, 2) the critic got u of shape {tuple(u.shape)}, expected (3, 2, 2)", once)
+    call = "the u that the critic got"
+    faults = [
+        (right.flip(-1), "passing stands before waiting", "action 0 is to wait: (1 - p, p)"),
+        (right.transpose(-1, -2), "cars and actions are exchanged", "cars on the axis before the last, actions on the last"),
+        (right.round(), "the probabilities are rounded", "give the critic the probabilities themselves"),
+    ]
+    refuse(u.detach(), faults, call)
+    expect(u.detach(), right, call=call, hint="for each car (1 - p, p), in the order of the actions")
+    negated = [(-expected_return(p), "the sign is turned round", "this is the objective to ascend, not a loss: no minus")]
+    refuse(value, negated, "lica_objective(critic, p)")
+    expect(value, expected_return(p), call="lica_objective(critic, p)", hint="return what the critic says, [...]")
+    require(value.requires_grad, "the value carries no gradient to p", "no detach, no rounding between p and the critic")
     (slope,) = torch.autograd.grad(value.sum(), p)
     expect(
         slope,
         exact_gradient(p.detach()),
         call="the gradient of lica_objective(a critic that knows the game, p) with respect to p",
-        hint="the whole gradient must flow through the critic into p",
-    )
-    torch.manual_seed(1)
-    critic = PassCritic()
-    expect(
-        lica_objective(critic, p),
-        critic(None, torch.stack([1 - p, p], -1)),
-        call="lica_objective(an untrained critic, p)",
-        hint="one call of the critic at the probabilities; not the mean over the four joint actions",
-    )
-    lopsided = lambda state, u: u[..., 0, 1] + 10 * u[..., 1, 0]
-    expect(
-        lica_objective(lopsided, torch.tensor([0.9, 0.2])),
-        8.9,
-        call="lica_objective(P1(pass) + 10 P2(wait), (0.9, 0.2))",
-        hint="cars on the axis before the last, (wait, pass) on the last",
+        hint="the whole gradient must flow through the critic into p: detach neither 1 - p nor p",
     )
 
 
@@ -267,6 +286,34 @@ def repaired_loss(p, advantage):
     log_taken = torch.where(JOINT_ACTIONS == 1, p.log(), (1 - p).log())
     weights = joint_probabilities(p).detach()
     return -(weights.unsqueeze(-1) * log_taken * advantage).sum()
+
+
+repaired_reference = repaired_loss  # the check's argument has the function's own name
+
+
+def wrong_slopes(p: torch.Tensor, advantage: torch.Tensor):
+    """(gradient, its faults in words, a hint) of every wrong combination of log-probability, weights and sign."""
+    data = "the weights are data: no gradient flows into them"
+    taken = torch.where(JOINT_ACTIONS == 1, p.log(), (1 - p).log())
+    own = joint_probabilities(p)
+    logs = [(taken, ""), (p.log().expand(4, 2), "the waiting rows still use log p")]
+    weights = [
+        (own.detach(), "", ""),
+        (torch.full((4,), 0.25), "the rows are still weighted equally", "how often would the policy play this row?"),
+        (torch.ones(4), "the rows are still weighted equally", "how often would the policy play this row?"),
+        (own.detach() / 4, "a mean over the rows", "the weights add up to 1 already: sum, not mean"),
+        (own.detach() / 8, "a mean over rows and cars", "the weights add up to 1 already: sum over both axes"),
+        (own, "a gradient flows into the weights", data),
+    ]
+    for log, fault in logs:
+        for w, second, hint in weights:
+            for sign, third in ((-1, ""), (1, "the sign is turned round")):
+                faults = [text for text in (fault, second, third) if text]
+                if faults:
+                    loss = sign * (w.unsqueeze(-1) * log * advantage).sum()
+                    (slope,) = torch.autograd.grad(loss, p, retain_graph=True)
+                    first = "a car that waited needs the log-probability of waiting" if fault else hint
+                    yield slope, "; ".join(faults), first or "a loss is descended: it needs a minus"
 
 
 def true_advantage(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
@@ -306,14 +353,12 @@ def check_repaired_loss(repaired_loss):
         "sum over joint actions and cars",
     )
     require(loss.requires_grad, "the loss carries no gradient to p", "the log-probabilities must not be detached")
-    (slope,) = torch.autograd.grad(loss, p)
-    expect(
-        slope,
-        torch.tensor([0.8, 0.0]),
-        call="d loss / dp when only car 1's waiting in (wait, wait) was good, at p = (0.9, 0.2),",
-        hint="descending must lower P1(pass): use the log-probability of the action taken, 1 - p where a car waited; weights "
-        "are data (no gradient), and this row's is .1 * .8",
-    )
+    advantage = torch.tensor([[1.0, 2.0], [-0.3, 0.5], [0.5, -0.7], [2.0, 1.1]])
+    (slope,) = torch.autograd.grad(repaired_loss(p, advantage), p)
+    call = "the gradient of repaired_loss(p, advantage)"
+    refuse(slope, list(wrong_slopes(p, advantage)), call)
+    (right,) = torch.autograd.grad(repaired_reference(p, advantage), p)
+    expect(slope, right, call=call, hint="compare with exercise 1.3, factor by factor")
     for point in ([0.9, 0.2], [0.3, 0.4], [0.5, 0.5]):
         p = torch.tensor(point, requires_grad=True)
         loss = repaired_loss(p, true_advantage(p.detach(), REWARD))
@@ -322,7 +367,7 @@ def check_repaired_loss(repaired_loss):
             -slope,
             exact_gradient(p.detach()),
             call=f"minus the gradient of the loss at p = {tuple(point)}, with the true advantages,",
-            hint="it must be dJ/dp: rows weighted by the policy's own probabilities (a sum, not a mean over rows)",
+            hint="with the true advantages it must be dJ/dp",
         )
 
 
