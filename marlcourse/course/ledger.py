@@ -127,14 +127,16 @@ def plot(chapter: str | int | None = None, path: str | os.PathLike | None = None
     rows = sorted(load(path, chapter), key=lambda row: (row.chapter, list(VERDICTS).index(row.verdict)))
     labels = [textwrap.wrap(row.claim, 52)[:3] for row in rows]
     heights = [0.44 + 0.17 * len(label) for label in labels] or [0.6]
-    total = sum(heights) + 1.3
+    total = sum(heights) + 1.33
     figure = plt.figure(figsize=(10.5, total), layout="none")
     plt.close(figure)  # the notebook shows the returned figure, once
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, 10.5), ylim=(total, 0))
     axes.axis("off")
     axes.text(0.3, 0.38, "Reproduction ledger", fontsize=15, fontweight="bold", va="center")
     axes.text(0.3, 0.66, summary(rows), fontsize=9, color="0.35", va="center")
-    top = 0.95
+    for place, header in ((0.3, "claim"), (4.55, "measured (each row on a scale of its own)"), (9.0, "verdict")):
+        axes.text(place, 0.88, header, fontsize=7.5, color="0.35", va="center")
+    top = 0.98
     for i, (row, label, height) in enumerate(zip(rows, labels, heights)):
         colour, sign = VERDICTS[row.verdict]
         if i % 2 == 0:
@@ -180,6 +182,9 @@ def _draw_figures(axes, row: Row, colour: str, y: float) -> None:
         return left + (right - left) * (value - low + pad) / (high - low + 2 * pad)
 
     axes.plot([left, right], [y, y], color="0.8", lw=0.8, zorder=1)
+    for value in sorted({low, high}):  # the row's own scale
+        axes.plot([x(value)] * 2, [y + 0.13, y + 0.17], color="0.6", lw=0.8)
+        axes.text(x(value), y + 0.18, f"{value:.3g}", fontsize=6.5, color="0.45", ha="center", va="top")
     texts = []
     if row.ours is not None:
         axes.plot([x(row.low), x(row.high)], [y, y], color=colour, lw=6, alpha=0.35, solid_capstyle="round", zorder=2)
