@@ -164,6 +164,24 @@ def test_not_implemented(check):
     assert error.value.kind == "missing"
 
 
+def test_an_operation_that_torch_lacks_is_no_hole(check):
+    """Forgotten parentheses: `a | b > c` is `(a | b) > c`, for which torch raises NotImplementedError."""
+
+    def forgot(q):
+        return (q > 0) | q > 1
+
+    with pytest.raises(ExerciseIncomplete, match="parentheses") as error:
+        check(forgot)
+    assert error.value.kind == "crash" and "return (q > 0) | q > 1" in error.value.message
+
+    class NoForward(torch.nn.Module):
+        """A module without `forward`: torch itself raises NotImplementedError."""
+
+    with pytest.raises(ExerciseIncomplete) as error:
+        check(NoForward())
+    assert error.value.kind == "crash" and "forward" in error.value.message
+
+
 def test_an_exception_in_the_answer_names_the_readers_own_line(check):
     def helper(q):
         return q.summ(-1)

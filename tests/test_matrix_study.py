@@ -8,6 +8,7 @@ import torch
 import marlcourse as mc
 from marlcourse.course import matrix_plots as pictures
 from marlcourse.course.checks import ch02
+from marlcourse.course.exercises import ExerciseIncomplete
 from marlcourse.course.matrix_study import (
     METHODS,
     Data,
@@ -96,6 +97,27 @@ def test_qtrans_conditions_are_those_of_its_loss():
     judge = lambda u: algo.joint_critic(state, features[:, :-1], u)
     opt, nopt = ch02.qtran_conditions(pick(greedy), judge(greedy), pick(rows.actions), judge(rows.actions), algo.value(state))
     assert torch.allclose(opt, metrics["opt_loss"], atol=1e-5) and torch.allclose(nopt, metrics["nopt_loss"], atol=1e-5)
+
+
+def one_coin(greedy, n_actions, epsilon):
+    p = torch.full((n_actions, n_actions), epsilon / n_actions**2)
+    p[tuple(greedy)] += 1 - epsilon
+    return p
+
+
+@pytest.mark.parametrize(
+    ("check", "answer", "words"),
+    [
+        (ch02.check_play, one_coin, "two coins"),
+        (ch02.check_play, lambda u, n, e: ch02.play(u, n, e).T, "transposed"),
+        (ch02.check_vdn_fit, lambda t, p, q: vdn_fit(t, p, q).T, "transposed"),
+        (ch02.check_vdn_fit, lambda t, p, q: t.sum(1, keepdim=True) + t.sum(0) - t.sum(), "sums, not means"),
+        (ch02.check_vdn_fit, lambda t, p, q: (t @ q).unsqueeze(-1) + p @ t, "twice"),
+    ],
+)
+def test_a_check_names_the_mistake(check, answer, words):
+    with pytest.raises(ExerciseIncomplete, match=words):
+        check.verify(answer)
 
 
 # ---- many teams at once ----

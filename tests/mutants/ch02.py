@@ -51,6 +51,10 @@ def wrong_partner(table, p, q):
     return rows.unsqueeze(-1) + columns - p @ table @ q
 
 
+def undivided(table, p, q):
+    return table.sum(1, keepdim=True) + table.sum(0) - table.sum()
+
+
 def abs_everywhere(q, w1, b1, w2, v):
     return F.elu(q @ w1.abs() + b1.abs()) @ w2.abs() + v
 
@@ -95,6 +99,30 @@ def exchanged(q_tot, y, is_greedy, central_greedy, alpha):
     return ch02.wqmix_weights(q_tot, y, is_greedy, central_greedy, alpha)[::-1]
 
 
+def fitted_beats_central(q_tot, y, is_greedy, central_greedy, alpha):
+    ow, _ = ch02.wqmix_weights(q_tot, y, is_greedy, central_greedy, alpha)
+    return ow, torch.where(is_greedy | (q_tot > central_greedy), 1.0, alpha)
+
+
+def ties_count(q_tot, y, is_greedy, central_greedy, alpha):
+    ow, _ = ch02.wqmix_weights(q_tot, y, is_greedy, central_greedy, alpha)
+    return ow, torch.where(is_greedy | (y >= central_greedy), 1.0, alpha)
+
+
+def above_zero(q_tot, y, is_greedy, central_greedy, alpha):
+    ow, _ = ch02.wqmix_weights(q_tot, y, is_greedy, central_greedy, alpha)
+    return ow, torch.where(is_greedy | (y > 0), 1.0, alpha)
+
+
+def always_a_tenth(q_tot, y, is_greedy, central_greedy, alpha):
+    return ch02.wqmix_weights(q_tot, y, is_greedy, central_greedy, 0.1)
+
+
+def ties_count_in_ow(q_tot, y, is_greedy, central_greedy, alpha):
+    _, cw = ch02.wqmix_weights(q_tot, y, is_greedy, central_greedy, alpha)
+    return torch.where(q_tot <= y, 1.0, alpha), cw
+
+
 def repaired(y, greedy, value, alpha):
     better = y > value
     better[tuple(greedy)] = True
@@ -103,9 +131,20 @@ def repaired(y, greedy, value, alpha):
 
 MUTANTS = {
     "2.1": [play_together, play_others, play_transposed, play_unnormalised],
-    "2.2": [no_overlap, swapped, unweighted, wrong_partner],
+    "2.2": [no_overlap, swapped, unweighted, wrong_partner, undivided],
     "2.3": [abs_everywhere, first_layer_only, relu_mixer, abs_of_result, no_last_bias],
-    "2.4": [pessimistic, own_value, both_needed, not_the_greedy, exchanged],
+    "2.4": [
+        pessimistic,
+        own_value,
+        both_needed,
+        not_the_greedy,
+        exchanged,
+        fitted_beats_central,
+        ties_count,
+        above_zero,
+        always_a_tenth,
+        ties_count_in_ow,
+    ],
     "2.5": [
         mutate(ch02.qtran_conditions, "clamp(max=0)", "clamp(min=0)"),
         mutate(ch02.qtran_conditions, "joint.detach()", "joint"),
@@ -113,11 +152,15 @@ MUTANTS = {
         mutate(ch02.qtran_conditions, "(best - joint_best.detach() + v)", "(best - joint_best.detach())"),
         mutate(ch02.qtran_conditions, "+ v).clamp", "+ v.detach()).clamp"),
         mutate(ch02.qtran_conditions, ".clamp(max=0)", ""),
+        mutate(ch02.qtran_conditions, "(best - ", "(best.detach() - "),
+        mutate(ch02.qtran_conditions, "(chosen - ", "(chosen.detach() - "),
+        mutate(ch02.qtran_conditions, "joint_best.detach() + v)", "joint_best.detach() + v.detach())"),
     ],
     "2.6": [
         lambda y, greedy, online, target, alpha: repaired(y, greedy, target[tuple(greedy)], alpha),
         lambda y, greedy, online, target, alpha: repaired(y, greedy, online.max(), alpha),
         lambda y, greedy, online, target, alpha: repaired(y, greedy, online, alpha),
+        lambda y, greedy, online, target, alpha: repaired(y, greedy, y[tuple(greedy)], alpha),
         lambda y, greedy, online, target, alpha: torch.where(y > online[tuple(greedy)], 1.0, alpha),
     ],
 }

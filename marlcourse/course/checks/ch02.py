@@ -17,6 +17,14 @@ __all__ = ["QUIZ", "mine_or_reference"]
 CLIMBING = torch.tensor([[11.0, -30, 0], [-30, 7, 0], [0, 6, 5]])
 
 
+def meant(got, known, otherwise):
+    """The hint of the known wrong answer [(tensor, hint), ...] that `got` is, else `otherwise`."""
+    for wrong, hint in known:
+        if isinstance(got, torch.Tensor) and got.shape == wrong.shape and torch.allclose(got.float(), wrong, atol=1e-3):
+            return hint
+    return otherwise
+
+
 # ------------------------------------------------------------------------------------------------ 2.1
 
 
@@ -47,12 +55,28 @@ def check_play(play):
         call="play((0, 0), 2, 0.0)",
         hint="without exploration only the greedy joint action occurs",
     )
+    got = play((0, 1), 2, 0.2)
+    known = [
+        (torch.tensor([[0.05, 0.85], [0.05, 0.05]]), "two coins, not one: each agent decides by itself whether to explore"),
+        (
+            torch.tensor([[0.16, 0.64], [0.04, 0.16]]),
+            "epsilon/(A-1) leaves the greedy action out of exploring: here any of the A actions may be drawn, epsilon/A each",
+        ),
+        (
+            torch.tensor([[0.08, 0.64], [0.01, 0.08]]),
+            "the probabilities do not sum to 1: exploring may draw the greedy action too, which then has 0.8 + 0.1",
+        ),
+        (
+            torch.tensor([[0.09, 0.01], [0.81, 0.09]]),
+            "this is the transposed table: agent 1 chooses the row, agent 2 the column",
+        ),
+    ]
+    general = "each agent, on its own: 0.8 + 0.1 for its greedy action, 0.1 for the other; then the product of the two"
     expect(
-        play((0, 1), 2, 0.2),
+        got,
         torch.tensor([[0.09, 0.81], [0.01, 0.09]]),
         call="play((0, 1), 2, 0.2)",
-        hint="each agent keeps its greedy action with probability 0.8 + 0.1: exploring may draw the greedy action too; "
-        "agent 1 chooses the row",
+        hint=meant(got, known, general),
     )
     expect(
         play((2, 0), 3, 1.0),
@@ -86,11 +110,18 @@ def check_play(play):
 )
 def check_vdn_fit(vdn_fit):
     half = torch.tensor([0.5, 0.5])
+    table = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    got = vdn_fit(table.clone(), half, half)
+    known = [
+        (table.T, "this is the transposed table: E[r | u1] belongs to the rows, one number a row, `.unsqueeze(-1)`"),
+        (torch.tensor([[-3.0, -1.0], [1.0, 3.0]]), "these are sums, not means: divide, or weigh with p and q"),
+        (table + 2.5, "row mean plus column mean counts the overall mean twice: take it off once"),
+    ]
     expect(
-        vdn_fit(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), half, half),
-        torch.tensor([[1.0, 2.0], [3.0, 4.0]]),
+        got,
+        table,
         call="vdn_fit([[1, 2], [3, 4]], p=[.5, .5], q=[.5, .5])",
-        hint="this table is additive: it must come back as it is. Row mean plus column mean counts the overall mean twice",
+        hint="this table is additive, it must come back as it is; " + meant(got, known, "row mean + column mean - mean"),
     )
     third = torch.full((3,), 1 / 3)
     expect(
@@ -216,6 +247,26 @@ def check_wqmix_weights(wqmix_weights):
         call=call + "[1], CW",
         hint="full weight for the greedy joint action, and for every row whose target beats the greedy joint action's value",
     )
+    q_tot = torch.tensor([1.0, 8.0, 7.0, 5.0, 9.0, 2.0, -4.0])
+    y = torch.tensor([3.0, 6.0, 4.0, 5.0, 2.0, 6.0, -2.0])
+    is_greedy, central_greedy = torch.arange(7) == 4, torch.tensor([5.0, 5, 5, 5, 5, 5, -3])
+    answer = wqmix_weights(q_tot, y, is_greedy, central_greedy, 0.3)
+    call = (
+        "wqmix_weights(q_tot=[1, 8, 7, 5, 9, 2, -4], y=[3, 6, 4, 5, 2, 6, -2], is_greedy: row 4 alone, "
+        "central_greedy=[5, 5, 5, 5, 5, 5, -3], alpha=.3)"
+    )
+    expect(
+        answer[0],
+        torch.tensor([1.0, 0.3, 0.3, 0.3, 0.3, 1.0, 1.0]),
+        call=call + "[0], OW",
+        hint="OW looks at q_tot < y alone, strictly; the small weight is the argument alpha",
+    )
+    expect(
+        answer[1],
+        torch.tensor([0.3, 1.0, 0.3, 0.3, 1.0, 1.0, 1.0]),
+        call=call + "[1], CW",
+        hint="it is y that must beat central_greedy (not q_tot, and not 0), strictly; the small weight is the argument alpha",
+    )
 
 
 # ------------------------------------------------------------------------------------------------ 2.5
@@ -267,7 +318,9 @@ def check_qtran_conditions(qtran_conditions):
         call="qtran_conditions(..., chosen=[5, -20], joint=[0, -12], v=[1, 1])[1], nopt",
         hint="residuals 5 - 0 + 1 = 6 (allowed: the sum may lie above) and -20 + 12 + 1 = -7 (punished): mean of 0 and 49",
     )
-    slopes = torch.autograd.grad(answer[1], [joint, v], allow_unused=True)
+    slopes = (None, None)
+    if answer[1].requires_grad:
+        slopes = torch.autograd.grad(answer[1], [joint, v], allow_unused=True)
     require(
         slopes[0] is None or not bool(slopes[0].any()),
         "nopt sends a gradient into the joint critic.",
@@ -278,8 +331,18 @@ def check_qtran_conditions(qtran_conditions):
         "nopt sends no gradient into V.",
         hint="detach the joint critic only: the utilities and V are what these conditions teach",
     )
-    with_critic = torch.tensor([8.0, 8.0]).requires_grad_()
-    opt = qtran_conditions(best.clone().requires_grad_(), with_critic, chosen, joint, v)[0]
+    with_critic, with_best = torch.tensor([8.0, 8.0]).requires_grad_(), best.clone().requires_grad_()
+    opt, nopt = qtran_conditions(with_best, with_critic, chosen, joint, v)
+    for name, value, inputs in (("opt", opt, {"best": with_best, "v": v}), ("nopt", nopt, {"chosen": chosen})):
+        for pupil, tensor in inputs.items():
+            slope = None
+            if value.requires_grad:
+                (slope,) = torch.autograd.grad(value, [tensor], retain_graph=True, allow_unused=True)
+            require(
+                slope is not None and bool(slope.any()),
+                f"{name} sends no gradient into {pupil}.",
+                hint="detach the joint critic only: the utilities and V are what these conditions teach",
+            )
     (slope,) = torch.autograd.grad(opt, [with_critic], allow_unused=True)
     require(
         slope is None or not bool(slope.any()),
@@ -333,13 +396,13 @@ def check_repaired_weights(repaired_weights):
         hint="-12 beats the greedy joint action's -20: it deserves the weight 1. An untrained target "
         "says 0, which nothing here beats",
     )
-    online = torch.tensor([[0.0, 9.0], [2.0, 4.0]])
+    online = torch.tensor([[0.0, 9.0], [4.0, 4.0]])
     expect(
         repaired_weights(torch.tensor([[1.0, 3.0], [2.0, 5.0]]), (1, 0), online, online.flip(0), 0.5),
-        torch.tensor([[0.5, 1.0], [1.0, 1.0]]),
-        call="repaired_weights(y=[[1, 3], [2, 5]], greedy=(1, 0), online=[[0, 9], [2, 4]], target=..., alpha=.5)",
-        hint="compare with online[greedy] = 2, the value of the joint action that the agents would "
-        "play, not with the largest entry",
+        torch.tensor([[0.5, 0.5], [1.0, 1.0]]),
+        call="repaired_weights(y=[[1, 3], [2, 5]], greedy=(1, 0), online=[[0, 9], [4, 4]], target=..., alpha=.5)",
+        hint="compare with online[greedy] = 4, what the critic says now of the joint action that the agents would "
+        "play: not with its largest entry, and not with the reward y[greedy], which a team does not know beforehand",
     )
 
 
@@ -372,7 +435,7 @@ QUIZ = Quiz(
                     "a partner who plays at random spoils it: its average payoff is the lowest",
                     "relative over-generalisation: the average over the partner's actions hides the 8",
                 ),
-                "b": ("they never see the 8", "they see it in one row of nine, and average it with two rows of -12"),
+                "b": ("they never see the 8", "they see it in one joint action of nine, and average it with two that pay -12"),
                 "c": ("the learning rate is too large", "the exact expectation has the same order"),
             },
             answer="a",
