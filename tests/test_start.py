@@ -15,6 +15,7 @@ import torch
 
 import marlcourse as mc
 from marlcourse.course import start
+from marlcourse.course.checks import ch00
 from marlcourse.course.data import load_dataset, provenance
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -74,10 +75,30 @@ def test_the_committed_diaries_are_what_the_library_makes_and_what_the_chapter_s
     assert fresh == data["untrained_return"][:12].tolist()
 
 
+def test_what_the_chapter_says_of_the_older_copy():
+    """Without it the fall is deeper, and the way back longer."""
+    data, now = load_dataset("start_teams"), load_dataset("start_fresh_target")
+    assert np.array_equal(data["env_steps"], now["env_steps"])
+    old, new = ((d["qmix_return"] == 8).sum(0) for d in (data, now))
+    assert new.min() < old.min() and (old[11:] == 10).all() and not (new[11:] == 10).any()
+    assert (data["qmix_q_tot"][:, 1, 0].max(1).argmax(1) == 1).all()  # the habit of action 1, for agent 2 too
+
+
+def test_any_seed_that_follows_the_readers_will_do():
+    def train(seed, steps):
+        env, team = start.start_team(seed + 7)
+        return team, mc.Trainer(env, team, seed=seed + 1000).fit(steps, progress=False)
+
+    ch00.check_train.verify(train)
+
+
 def test_pictures_carry_the_numbers():
     figure = start.plot_before_after({"a": np.array([8.0, 8.0, 7.0, 0.0]), "b": np.array([1.0])})
     words = [t.get_text() for t in figure.axes[0].texts]
     assert "50 %" in words and "100 %" in words and "mean 5.75" in words and "mean 1.00" in words
+    assert start.percent(0.125) == "12.5 %" and start.percent(0.03) == "3 %"
+    narrow = start.plot_before_after({"a": np.array([0.0] * 3 + [8.0] * 97)}, title="worth").axes[0]
+    assert "3 %" in [t.get_text() for t in narrow.texts] and narrow.get_title(loc="left") == "worth"
     q_tot = np.zeros((4, 2, 3, 2, 2))
     q_tot[:, 1, 2, 1, 1] = [7, 8, 8, 9]
     left, right = start.plot_learning(np.array([0, 500]), np.array([1, 4]), q_tot, fresh=1.5).axes

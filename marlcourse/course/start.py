@@ -135,7 +135,7 @@ def plot_learning(
 
     teams, best = len(q_tot), np.median(q_tot.max((-2, -1)), 0)  # [K,3]
     with context():
-        figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+        figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4.1), layout="constrained")
         left.plot(env_steps / 1000, perfect, color=colour("QMIX"), marker="o", ms=4, label="trained with QMIX")
         for label, count in (others or {}).items():
             left.plot(env_steps / 1000, count, color="#CC79A7", marker="x", ms=4, lw=1, ls="--", label=label)
@@ -149,7 +149,7 @@ def plot_learning(
         right.set_ylim(-0.3, best.max() + 0.8)
         for ax in (left, right):
             ax.set_xlabel("thousand environment steps")
-            ax.legend(loc="lower right")
+            ax.legend(loc="upper left", bbox_to_anchor=(0, -0.2))
     return figure
 
 

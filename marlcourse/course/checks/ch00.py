@@ -216,12 +216,13 @@ def check_greedy(greedy):
     q = torch.tensor([[1.0, 5.0, 3.0], [-4.0, -2.0, -9.0]])
     before, free = q.clone(), torch.ones(2, 3, dtype=torch.bool)
     blocked = torch.tensor([[True, False, True], [True, False, True]])
+    last_blocked = torch.tensor([[True, True, False]] * 2)
     _tell(
-        greedy(q.clone(), blocked),
+        greedy(q.clone(), last_blocked),
         [
             (
-                masked(q, ~blocked).argmax(-1),
-                "greedy([[1, 5, 3], [-4, -2, -9]], action 1 not available) chose only what may not be played: "
+                masked(q, ~last_blocked).argmax(-1),
+                "greedy([[1, 5, 3], [-4, -2, -9]], action 2 not available) chose only what may not be played: "
                 "you masked the available actions",
                 "`avail` is True where an action may be played; the hopeless value belongs where it is False: `~avail`",
             )
