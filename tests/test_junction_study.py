@@ -317,8 +317,8 @@ def test_survivors_average_only_the_runs_that_end_there():
     p = torch.tensor([[[0.6, 0.4], [0.4, 0.6], [0.4, 0.4]], [[0.9, 0.1], [0.8, 0.3], [0.2, 0.2]]])
     figure = junction_plots.plot_survivors({"LICA": JunctionResult("LICA", p)})
     top, bottom = figure.axes
-    assert "average of 67% of the runs" in top.get_title("left")
-    assert "average of 0% of the runs" in bottom.get_title("left") and not bottom.lines
+    assert "mean of 2 runs (67%)" in top.get_title("left")
+    assert "mean of 0 runs (0%)" in bottom.get_title("left") and not bottom.lines
     torch.testing.assert_close(torch.tensor(top.lines[0].get_ydata()), torch.tensor([0.5, 0.85]))
 
 
@@ -339,4 +339,12 @@ def test_the_explorer_s_picture_follows_the_mix():
         assert f"{mix:.0%} on-policy data" in left.get_title("left")
         dots = torch.tensor(left.lines[-1].get_xydata()).float()
         assert torch.allclose(dots, sweep[nearest].p[-1])
-    assert not texts(junction_plots.plot_update(0.5, "reward", sweep).axes[0])
+    left, right = junction_plots.plot_update(0.5, "reward", sweep).axes
+    assert not texts(left) and not right.lines and "no runs of the rule" in texts(right)[0]
+
+
+def test_a_gradient_is_drawn_as_given():
+    figure = junction_plots.plot_gradient(lambda p: 1 - 2 * p.flip(-1), "exact")
+    (quiver,) = [c for c in figure.axes[0].collections if type(c).__name__ == "Quiver"]
+    p = torch.tensor(quiver.get_offsets() if len(quiver.get_offsets()) == 81 else quiver.XY).float()
+    torch.testing.assert_close(torch.tensor(quiver.U).float(), 0.09 * (1 - 2 * p[:, 1]))

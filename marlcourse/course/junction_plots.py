@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -15,13 +15,13 @@ CORNERS = dict(zip(OUTCOMES, [(0.04, 0.04), (0.04, 0.96), (0.96, 0.04), (0.96, 0
 CAR_COLOURS = ("#0072B2", "#D55E00")
 
 
-def _background(ax, arrows=None) -> None:
-    """The team's return in ten steps of grey, the two optima, and arrows (x, y, u, v) in absolute units."""
+def _background(ax, arrows=None):
+    """The team's return in ten steps of grey (the image is returned), the two optima, arrows (x, y, u, v) in absolute units."""
     from ..viz.style import INK
 
     x, y = np.meshgrid(*[np.linspace(0, 1, 300)] * 2)
     steps = np.floor(9.999 * (x * (1 - y) + y * (1 - x))) / 10
-    ax.imshow(steps, origin="lower", extent=(0, 1, 0, 1), cmap="Greys", vmin=-0.1, vmax=1.6, interpolation="nearest")
+    image = ax.imshow(steps, origin="lower", extent=(0, 1, 0, 1), cmap="Greys", vmin=-0.1, vmax=1.6, interpolation="nearest")
     ax.axhline(0.5, color="white", lw=1)
     ax.axvline(0.5, color="white", lw=1)
     ax.plot([0, 1], [1, 0], "*", ms=13, color="white", markeredgecolor=INK, clip_on=False, zorder=6)
@@ -29,6 +29,28 @@ def _background(ax, arrows=None) -> None:
         ax.quiver(*arrows, angles="xy", scale_units="xy", scale=1, pivot="mid", color="#263238", width=0.006, zorder=3)
     ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
     ax.grid(visible=False)
+    return image
+
+
+def plot_gradient(direction: Callable[[torch.Tensor], torch.Tensor], title: str):
+    """A direction of learning over the square of all policies: ``direction`` maps p [K,2] to (dp1, dp2) [K,2].
+
+    Arrows in absolute length, .09 of the square's side for a slope of 1; grey is the team's return J in steps of .1.
+    """
+    import matplotlib.pyplot as plt
+
+    from ..viz.style import context
+
+    with context():
+        figure, ax = plt.subplots(figsize=(5.4, 4.4), layout="constrained")
+        grid = torch.linspace(0.06, 0.94, 9)
+        p = torch.cartesian_prod(grid, grid)
+        image = _background(ax, (*p.T.numpy(), *(0.09 * direction(p)).T.detach().numpy()))
+        ax.set(xlabel=LABELS[0], ylabel=LABELS[1])
+        ax.set_title(f"{title}\narrow: .09 of the side for a slope of 1; ★ optimum", fontsize=11)
+        bar = figure.colorbar(image, ax=ax, boundaries=np.arange(0, 1.01, 0.1), ticks=[0, 0.5, 1], shrink=0.9, pad=0.03)
+        bar.set_label("expected team return J")
+    return figure
 
 
 def _shares(ax, result: JunctionResult, step: int) -> None:
@@ -73,7 +95,7 @@ def plot_squares(results: Mapping[str, JunctionResult], step: int = -1, shown: i
 def plot_rate(
     results: Mapping[str, JunctionResult], full: Mapping[str, list[float]] | None = None, metric: str = "rounds to an optimum"
 ):
-    """One figure of every policy step: a line for each learner; thin black dots for the committed full-scale run."""
+    """One figure of every policy step: a line for each learner; ringed dots for the committed full-scale run."""
     import matplotlib.pyplot as plt
 
     from ..viz.style import GREY, context, styles
@@ -85,11 +107,13 @@ def plot_rate(
             ax.plot(result.curve(metric), label=name, color=looks[name]["color"], linestyle=looks[name]["linestyle"])
             if full and name in full:
                 steps = range(0, len(full[name]), 6)
-                ax.plot(steps, [full[name][s] for s in steps], ".", color="black", ms=4, zorder=5)
+                dots = {"color": looks[name]["color"], "ms": 4.5, "markeredgecolor": "black", "markeredgewidth": 0.7}
+                ax.plot(steps, [full[name][s] for s in steps], "o", **dots, zorder=5)
         null = next(iter(results.values())).outcome(0)[metric]
         ax.axhline(null, color=GREY, linestyle=":", label=f"untrained ({null:.2f})")
         if full:
-            ax.plot([], [], ".", color="black", label="20,000 starts (datasets/)")
+            ring = {"color": "white", "ms": 4.5, "markeredgecolor": "black", "markeredgewidth": 0.7}
+            ax.plot([], [], "o", **ring, label="same colour: 20,000 starts")
         count = next(iter(results.values())).p.shape[1]
         ax.set(xlabel="policy steps", ylabel=f"share: {metric}" if metric != "mean J" else metric, ylim=(0, 1.03))
         ax.set_title(f"{metric}, {count:,} initialisations each")
@@ -125,7 +149,7 @@ def plot_survivors(results: Mapping[str, JunctionResult]):
                         float(null[:, car].mean()), color=GREY, ls=":", lw=1.4, label="untrained, same rule" if car else None
                     )
                 share = float((ends == optimum).float().mean())
-                ax.set_title(f"{name}\n{OUTCOMES[optimum]}:\naverage of {share:.0%} of the runs", fontsize=10)
+                ax.set_title(f"{name}\n{OUTCOMES[optimum]}:\nmean of {chosen.shape[1]:,} runs ({share:.0%})", fontsize=10)
                 ax.set_ylim(0, 1)
             column[-1].set_xlabel("policy steps")
         for row in axes:
@@ -163,7 +187,12 @@ def plot_push(*cases: tuple[str, float]):
         figure, axes = plt.subplots(1, len(cases), figsize=size, layout="constrained", squeeze=False)
         for ax, (rule, mix) in zip(axes[0], cases):
             _push(ax, mix, rule)
-        figure.suptitle("mean push on the logits, exact; ★ optimum", x=0.01, ha="left", fontsize=12)
+        figure.suptitle(
+            "mean push on the logits (dz); arrow: .55 of the side for a push of 1, cut at .11; ★ optimum",
+            x=0.01,
+            ha="left",
+            fontsize=12,
+        )
     return figure
 
 
@@ -171,7 +200,7 @@ def plot_update(mix: float, rule: str, sweep: Mapping[float, JunctionResult]):
     """The push (:func:`plot_push`) beside what became of real runs of COMA.
 
     ``sweep``: from :func:`~marlcourse.course.junction.data_sweep`. The dots on the left are its runs with the nearest mix;
-    the right panel shows how often they reach an optimum, and their return, under every mix. Dots need rule "COMA".
+    the right panel shows how often they reach an optimum, and their return, under every mix. Both need rule "COMA".
     """
     import matplotlib.pyplot as plt
 
@@ -186,10 +215,15 @@ def plot_update(mix: float, rule: str, sweep: Mapping[float, JunctionResult]):
             ax.plot(*result.p[-1].T.numpy(), "o", ms=4, color=color, alpha=0.6, mew=0, zorder=4, clip_on=False)
             _shares(ax, result, -1)
             right.axvline(mix, color=INK, lw=1)
+        if rule != "COMA":
+            right.axis("off")
+            right.text(
+                0.5, 0.5, f"no runs of the rule “{rule}” are stored:\nthis panel returns with COMA", ha="center", fontsize=10
+            )
+            return figure
         ends = [r.outcome() for r in sweep.values()]
-        right.plot(
-            list(sweep), [e["rounds to an optimum"] for e in ends], color=color, marker="h", label="rounds to an optimum"
-        )
+        share = [e["rounds to an optimum"] for e in ends]
+        right.plot(list(sweep), share, color=color, marker="h", label="rounds to an optimum")
         right.plot(list(sweep), [e["mean J"] for e in ends], color=color, ls="--", label="mean J")
         null = result.outcome(0)["rounds to an optimum"]
         right.axhline(null, color=GREY, ls=":", label=f"untrained rounds to an optimum ({null:.2f})")
