@@ -400,7 +400,7 @@ QUIZ = Quiz(
                 ),
                 "c": (
                     "the value of the action that agent i did not take",
-                    "it depends on the own action: the mean changes (in the junction it doubles)",
+                    "it depends on the own action: the mean changes (in the junction it doubles: the flip of section 8)",
                 ),
             },
             answer="b",
@@ -430,7 +430,7 @@ QUIZ = Quiz(
                     "the data only fit the critic; the policy's own probabilities enter through its input",
                 ),
                 "b": ("its critic is larger", "here both are 2 - 32 - 1 networks on the same rows"),
-                "c": ("its entropy bonus keeps it exploring", "the junction's preset has none: xi = 0"),
+                "c": ("its entropy bonus keeps it exploring", "on the junction it is switched off: section 5 printed xi = 0"),
             },
             answer="a",
         ),
