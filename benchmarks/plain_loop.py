@@ -71,7 +71,6 @@ class PlainQMIX:
             {k: reference.mixer.state_dict()[k] for k in self.mixer.state_dict()}  # same names by construction
         )
         self.target_agent, self.target_mixer = copy.deepcopy(self.agent), copy.deepcopy(self.mixer)
-        self.eye = torch.eye(spec.n_agents, device=device)
         self.parameters = [*self.agent.parameters(), *self.mixer.parameters()]
         self.optimizer = torch.optim.RMSprop(self.parameters, lr=c.lr, alpha=0.99, eps=1e-5)
 
@@ -80,15 +79,19 @@ class PlainQMIX:
         hot = F.one_hot(batch.actions, self.spec.n_actions).float()
         return torch.cat([torch.zeros_like(hot[:, :1]), hot], 1)
 
+    def inputs(self, obs: Tensor, last: Tensor) -> Tensor:
+        """[B*N, O+A+N] of one step. PyMARL's controller makes the identity anew at every step, and so does this one."""
+        rows, n, _ = obs.shape
+        ids = torch.eye(n, device=obs.device).unsqueeze(0).expand(rows, n, n)
+        return torch.cat([part.reshape(rows * n, -1) for part in (obs, last, ids)], 1)
+
     def unroll(self, agent: PlainAgent, batch: EpisodeBatch, last: Tensor) -> Tensor:
         """Q_i at every step: [B,T+1,N,A], by a Python loop over time."""
         rows, steps, n, _ = batch.obs.shape
         hidden = torch.zeros(rows * n, self.config.hidden, device=batch.obs.device)
-        ids = self.eye.unsqueeze(0).expand(rows, n, n)
         out = []
         for t in range(steps):
-            inputs = torch.cat([batch.obs[:, t], last[:, t], ids], -1).reshape(rows * n, -1)
-            q, hidden = agent(inputs, hidden)
+            q, hidden = agent(self.inputs(batch.obs[:, t], last[:, t]), hidden)
             out.append(q.view(rows, n, -1))
         return torch.stack(out, 1)
 
@@ -119,8 +122,7 @@ class PlainQMIX:
         coin per agent that picks between the two.
         """
         rows, n, _ = obs.shape
-        ids = self.eye.unsqueeze(0).expand(rows, n, n)
-        q, hidden = self.agent(torch.cat([obs, last, ids], -1).reshape(rows * n, -1), hidden)
+        q, hidden = self.agent(self.inputs(obs, last), hidden)
         q = q.view(rows, n, -1).clone()
         q[~avail] = MASKED
         coin = (torch.rand_like(obs[:, :, 0]) < epsilon).long()

@@ -44,7 +44,7 @@ def epsilon_greedy(q: Tensor, avail: Tensor, epsilon: float, generator: torch.Ge
     """Greedy actions of q [B,N,A]; with probability epsilon an agent plays a uniform available one instead. [B,N] long."""
     if epsilon > 0:  # a coin and A random numbers for each agent: the largest of these is a uniform choice
         u = torch.rand(*q.shape[:-1], q.shape[-1] + 1, generator=generator, device=q.device)
-        q = torch.where(u[..., :1] < epsilon, u[..., 1:], q)
+        q = torch.where(u.narrow(-1, 0, 1) < epsilon, u.narrow(-1, 1, q.shape[-1]), q)
     return masked(q, avail).argmax(-1)
 
 

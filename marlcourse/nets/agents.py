@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..core import EnvSpec
@@ -19,8 +18,7 @@ class InputLayer(nn.Module):
 
     def __init__(self, spec: EnvSpec, hidden: int, last_action: bool = True, agent_id: bool = True):
         super().__init__()
-        a, n = spec.n_actions, spec.n_agents
-        self.n_agents = n
+        a, n = self.n_actions, self.n_agents = spec.n_actions, spec.n_agents
         of_action, of_id = torch.eye(1 + a)[:, 1:].repeat_interleave(n, 0), torch.eye(n).repeat(1 + a, 1)
         one_hots = torch.cat([of_action[:, : a * last_action], of_id[:, : n * agent_id]], 1)
         self.register_buffer("one_hots", one_hots, persistent=False)  # row (1 + last action) * N + agent
@@ -29,7 +27,7 @@ class InputLayer(nn.Module):
 
     def forward(self, obs: Tensor, last_action: Tensor) -> Tensor:
         row = torch.add(self.first_row, last_action, alpha=self.n_agents)
-        return F.linear(torch.cat([obs, torch.embedding(self.one_hots, row)], -1), self.linear.weight, self.linear.bias)
+        return self.linear.forward(torch.cat([obs, torch.embedding(self.one_hots, row)], -1))
 
 
 class RecurrentAgent(nn.Module):
@@ -58,10 +56,11 @@ class RecurrentAgent(nn.Module):
         return torch.cat(features).view(t, b, n, -1).transpose(0, 1), h.view(b, n, -1)
 
     def step(self, obs: Tensor, last_action: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """One step without a time axis: a GRU cell is cheaper than starting the fused sequence kernel."""
-        x = self.fc1(obs, last_action).relu_().flatten(0, 1)
-        h = torch.gru_cell(x, hidden.flatten(0, 1), *self.gru._flat_weights)
-        return self.head(h).view(*obs.shape[:2], -1), h.view_as(hidden)
+        """One step without a time axis, as bare as it gets: a GRU cell is cheaper than the fused sequence kernel."""
+        b, n, width = hidden.shape
+        x = self.fc1.forward(obs, last_action).relu_().view(b * n, width)
+        h = torch.gru_cell(x, hidden.reshape(b * n, width), *self.gru._flat_weights)
+        return self.head.forward(h).view(b, n, -1), h.view(b, n, width)
 
     def forward(self, obs: Tensor, last_action: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         features, hidden = self.encode(obs, last_action, hidden)
@@ -70,9 +69,10 @@ class RecurrentAgent(nn.Module):
 
 def one_step(agent: nn.Module, obs: Tensor, last_action: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
     """For acting, obs [B,N,O] -> values [B,N,A]: the agent's own ``step``, or a sequence of one step."""
-    step = getattr(agent, "step", lambda obs, last, hidden: agent(obs.unsqueeze(1), last.unsqueeze(1), hidden))
-    values, hidden = step(obs, last_action, hidden)
-    return values.flatten(1, -2), hidden
+    if hasattr(agent, "step"):
+        return agent.step(obs, last_action, hidden)
+    values, hidden = agent(obs.unsqueeze(1), last_action.unsqueeze(1), hidden)
+    return values.squeeze(1), hidden
 
 
 def previous_actions(actions: Tensor, first: Tensor) -> Tensor:
