@@ -183,8 +183,8 @@ def _draw_figures(axes, row: Row, colour: str, y: float) -> None:
 
     axes.plot([left, right], [y, y], color="0.8", lw=0.8, zorder=1)
     for value in sorted({low, high}):  # the row's own scale
-        axes.plot([x(value)] * 2, [y + 0.13, y + 0.17], color="0.6", lw=0.8)
-        axes.text(x(value), y + 0.18, f"{value:.3g}", fontsize=6.5, color="0.45", ha="center", va="top")
+        axes.plot([x(value)] * 2, [y + 0.12, y + 0.16], color="0.6", lw=0.8)
+        axes.text(x(value), y + 0.2, f"{value:.3g}", fontsize=6.5, color="0.45", ha="center", va="top")
     texts = []
     if row.ours is not None:
         axes.plot([x(row.low), x(row.high)], [y, y], color=colour, lw=6, alpha=0.35, solid_capstyle="round", zorder=2)
