@@ -211,6 +211,14 @@ def test_fit_and_choice_on_qtrans_game():
 
 
 @pytest.mark.learning
+def test_qmix_holds_a_table_that_it_does_not_find():
+    held = fit_table("QMIX", [[8, -6, -6], [-6, -6, -6], [-6, -6, -6]], seeds=range(2), steps=100)
+    moved, fresh = fit_table("QMIX", seeds=range(2), steps=100, start=held), fit_table("QMIX", seeds=range(2), steps=100)
+    assert moved.payoff.tolist() == [8, 8] and fresh.payoff.tolist() == [0, 0]
+    assert (moved.sse < 292).all() and (fresh.sse > 319).all()  # 8 * 6^2 = 288 against 16^2 + 4 * 4^2 = 320
+
+
+@pytest.mark.learning
 def test_no_monotone_fit_of_or_and_the_right_choice():
     fit = fit_table("QMIX", "or", seeds=range(4), steps=150)
     assert torch.allclose(fit.sse, torch.full((4,), 0.25), atol=0.02) and fit.optimal == 1
@@ -286,7 +294,9 @@ def test_every_picture_is_drawn_and_says_how_many_seeds():
         (pictures.plot_drift(watched, QTRAN), "2"),
         (pictures.plot_fits({"VDN": fake_fit(), "IQL": fake_fit("IQL")}), "3"),
         (pictures.plot_grid(grid), "4"),
+        (pictures.plot_grid(grid, untrained=dict.fromkeys(pictures.TABLES, 0.3)), "4"),
         (pictures.plot_sweeps(sweeps), "4"),
+        (pictures.plot_sweeps(sweeps, untrained=0.3), "4"),
         (pictures.plot_two_step(two_step), "3"),
     ):
         titles = [figure.get_suptitle(), *(ax.get_title() for ax in figure.axes), *(ax.get_title("left") for ax in figure.axes)]

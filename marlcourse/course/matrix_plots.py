@@ -44,12 +44,18 @@ def plot_drift(watched: Sequence[tuple[torch.Tensor, torch.Tensor]], table, memb
 
 
 def plot_fits(fits: Mapping[str, Fit], title: str | None = None):
-    """The payoffs beside what each method made of them: the seed with the median error, its greedy joint action framed."""
+    """The payoffs beside what each method made of them: the seed with the median error, its greedy joint action framed.
+
+    A panel's name says how many of its seeds play a best joint action. IQL's panel is empty: it has no joint table.
+    """
     from ..viz.curves import heat_tables
 
     first = next(iter(fits.values()))
-    tables = {name: None if fit.method == "IQL" else fit.table[fit.middle] for name, fit in fits.items()}
-    greedy = {name: tuple(fit.greedy[fit.middle].tolist()) for name, fit in fits.items()}
+    names = {
+        name: f"{name}\n{first.true.max():g} on {round(fit.optimal * len(fit))} of {len(fit)}" for name, fit in fits.items()
+    }
+    tables = {names[name]: None if fit.method == "IQL" else fit.table[fit.middle] for name, fit in fits.items()}
+    greedy = {names[name]: tuple(fit.greedy[fit.middle].tolist()) for name, fit in fits.items()}
     count = f"each: the seed with the median error, of {len(first)}"
     return heat_tables(tables, first.true, greedy, title=f"{title + '; ' if title else ''}{count}")[0].figure
 
@@ -72,10 +78,11 @@ def shares(fits: Mapping[tuple[str, str, str], Fit]):
     return pd.DataFrame(rows)
 
 
-def plot_grid(frame, title: str | None = None):
-    """Share of seeds that choose an optimum: methods by tables, a panel for each kind of data; random play below.
+def plot_grid(frame, title: str | None = None, untrained: Mapping[str, float] | None = None):
+    """Share of seeds that choose an optimum: methods by tables, a panel for each kind of data; the nulls below.
 
-    ``frame``: columns method, table, data, optimal (0 or 1), one row per seed.
+    ``frame``: columns method, table, data, optimal (0 or 1), one row per seed. ``untrained``: {table: the share of teams
+    that choose an optimum with their first weights}.
     """
     import matplotlib.pyplot as plt
 
@@ -86,12 +93,13 @@ def plot_grid(frame, title: str | None = None):
     tables = [t for t in TABLES if t in set(frame["table"])]
     mean = frame.groupby(["data", "method", "table"])["optimal"].mean()
     with context():
-        size = (1.2 + 0.56 * len(tables) * len(kinds) + 0.6, 1.75 + 0.44 * (len(methods) + 1))
+        size = (1.2 + 0.56 * len(tables) * len(kinds) + 0.6, 1.75 + 0.44 * (len(methods) + 1 + (untrained is not None)))
         figure, axes = plt.subplots(1, len(kinds), figsize=size, layout="constrained", squeeze=False, sharey=True)
         for ax, kind in zip(axes[0], kinds):
-            values = np.array(
-                [[mean.get((kind, m, t), np.nan) for t in tables] for m in methods] + [[random_share(t) for t in tables]]
-            )
+            nulls = {"random play": [random_share(t) for t in tables]}
+            if untrained is not None:
+                nulls = {"untrained": [untrained[t] for t in tables], **nulls}
+            values = np.array([[mean.get((kind, m, t), np.nan) for t in tables] for m in methods] + list(nulls.values()))
             ax.imshow(values, cmap="Blues", vmin=0, vmax=1.15, aspect="auto")
             for i, row in enumerate(values):
                 for j, value in enumerate(row):
@@ -101,7 +109,7 @@ def plot_grid(frame, title: str | None = None):
             ax.axhline(len(methods) - 0.5, color=INK, lw=1.2)
             ax.set_title(f"{kind} data", fontsize=12, loc="center")
             ax.set_xticks(range(len(tables)), [TITLES.get(t, t) for t in tables], rotation=35, ha="right")
-            ax.set_yticks(range(len(methods) + 1), [*methods, "random play"])
+            ax.set_yticks(range(len(methods) + len(nulls)), [*methods, *nulls])
             ax.tick_params(length=0)
             ax.grid(visible=False)
             ax.spines[:].set_visible(False)
@@ -113,10 +121,10 @@ def plot_grid(frame, title: str | None = None):
     return figure
 
 
-def plot_sweeps(frame):
+def plot_sweeps(frame, untrained: float | None = None):
     """Share of seeds that choose 8 in QTRAN's game: OW- and CW-QMIX over alpha, QTRAN over lambda_nopt.
 
-    ``frame``: columns method, option, value, optimal, one row per seed.
+    ``frame``: columns method, option, value, optimal, one row per seed. ``untrained``: the share of untrained teams.
     """
     import matplotlib.pyplot as plt
 
@@ -136,6 +144,8 @@ def plot_sweeps(frame):
                 share = rows.groupby("value")["optimal"].mean()
                 ax.plot(share.index, share.values, label=method, **looks[method])
             ax.axhline(1 / 9, color=GREY, ls=":", label="random play (1/9)")
+            if untrained is not None:
+                ax.axhline(untrained, color=GREY, ls=(0, (6, 2)), label=f"untrained teams ({untrained:.2f})")
             if (part["value"] == 0).any():
                 ax.set_xscale("symlog", linthresh=smallest)
                 ax.set_xlim(left=-0.1 * smallest)
@@ -176,7 +186,7 @@ def plot_two_step(frame):
             label = f"{method}, " + ("uniform" if data == "uniform" else r"$\epsilon$ 1 to .05")
             right.plot(share.index, share.values + nudge, color=colour(method), ls=dash, lw=2.2, label=label)
         right.set(xlabel="environment steps", ylabel="share of seeds that play 8 (else 7)", ylim=(-0.05, 1.05))
-        right.set_title(f"measured: {frame['seed'].nunique()} seeds, greedy play")
+        right.set_title(f"measured: {frame['seed'].nunique()} seeds, greedy play (lines set .016 apart)")
         right.legend(loc="center right")
         figure.suptitle("The two-step game: the same VDN, other data", x=0.01, ha="left", fontsize=12)
     return figure
