@@ -308,7 +308,7 @@ def replay_bytes(spec: EnvSpec, capacity: int) -> int:
 
 
 def refuse_if_too_large(spec: EnvSpec, capacity: int, device: torch.device) -> None:
-    """Refuse, with the arithmetic, a replay that does not fit into free memory."""
+    """Refuse, with the arithmetic, a replay that does not fit into free memory; say how much a large one will take."""
     if not capacity:
         return
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
@@ -319,6 +319,8 @@ def refuse_if_too_large(spec: EnvSpec, capacity: int, device: torch.device) -> N
             f"{free / gib:.1f} GiB are free on {device}: keep at most {int(capacity * free / need * 0.8):,} episodes "
             "(the algorithm's replay_episodes setting)."
         )
+    if need > 2**27:
+        print(f"Replay: up to {capacity:,} episodes of {spec.name}, {need / gib:.2f} GiB on {device}.", file=sys.stderr)
 
 
 def free_memory() -> float:

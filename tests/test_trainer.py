@@ -334,3 +334,17 @@ def test_an_interrupt_from_outside_returns_the_run(tmp_path):
         assert process.wait(60) == 0
     assert words[:2] == ["returned", "True"]
     assert mc.Trainer.resume(tmp_path, small()[0]).env_steps == int(words[2]) >= 80
+
+
+def test_a_large_replay_says_how_much_memory_it_will_take(capsys):
+    """Bytes by hand: 101 observations of 2 agents x 100 floats and 5 flags, 100 steps of 2 actions, 10 bytes of ends."""
+    from marlcourse.core import Discrete, EnvSpec
+    from marlcourse.trainer import refuse_if_too_large, replay_bytes
+
+    spec = EnvSpec("wide", 2, 100, 200, 100, Discrete(5), state_is_obs=True)
+    by_hand = 2000 * (101 * (2 * 100 * 4 + 2 * 5) + 100 * (2 * 8 + 10))
+    assert replay_bytes(spec, 2000) == by_hand
+    refuse_if_too_large(spec, 2000, torch.device("cpu"))
+    assert f"2,000 episodes of wide, {by_hand / 2**30:.2f} GiB on cpu" in capsys.readouterr().err
+    refuse_if_too_large(spec, 20, torch.device("cpu"))
+    assert capsys.readouterr().err == ""
