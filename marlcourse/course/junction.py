@@ -181,6 +181,7 @@ def junction_study(
     if critics and (steps > len(next(iter(critics.weights.values()), ())) or not critics.row.keys() >= set(seeds)):
         raise ValueError("critics does not cover this run: make it with fit_critics(starts, steps) for the same numbers.")
     sampled = isinstance(data, str) and data == "samples"
+    places = torch.tensor([critics.row[s] for s in seeds]) if critics else None
     members = _members(name, seeds)
     generator = torch.Generator().manual_seed(seed)
 
@@ -192,7 +193,7 @@ def junction_study(
         if critics and not sampled:
             for short, weight in critics.weights.items():
                 full = next(n for n in members.params if n.startswith("critic.") and n.endswith(short))
-                members.params[full] = weight[step, [critics.row[s] for s in seeds]]
+                members.params[full] = weight[step, places]
             return
         for _ in range(members.base.config.critic_updates):
             members.step("critic", "critic_loss", rows, per_member={"mask": weights} if sampled else {})

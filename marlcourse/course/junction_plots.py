@@ -62,7 +62,7 @@ def _shares(ax, result: JunctionResult, step: int) -> None:
         ax.text(x, y, f"{share:.0%}", fontsize=10.5, bbox=box, zorder=8, **side)
 
 
-def plot_squares(results: Mapping[str, JunctionResult], step: int = -1, shown: int = 400, title: str | None = None):
+def plot_squares(results: Mapping[str, JunctionResult], step: int = -1, shown: int = 300, title: str | None = None):
     """Where the starts stand: one square of all policies (P1, P2) for each label, the untrained ones first.
 
     A dot is one initialisation (at most ``shown`` of them); the number in each corner is the share of all that round to it.
