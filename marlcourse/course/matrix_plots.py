@@ -52,12 +52,15 @@ def plot_fits(fits: Mapping[str, Fit], title: str | None = None):
 
     first = next(iter(fits.values()))
     names = {
-        name: f"{name}\n{first.true.max():g} on {round(fit.optimal * len(fit))} of {len(fit)}" for name, fit in fits.items()
+        name: f"{name}\nplays {first.true.max():g}: {round(fit.optimal * len(fit))} of {len(fit)}" for name, fit in fits.items()
     }
     tables = {names[name]: None if fit.method == "IQL" else fit.table[fit.middle] for name, fit in fits.items()}
     greedy = {names[name]: tuple(fit.greedy[fit.middle].tolist()) for name, fit in fits.items()}
     count = f"each: the seed with the median error, of {len(first)}"
-    return heat_tables(tables, first.true, greedy, title=f"{title + '; ' if title else ''}{count}")[0].figure
+    figure = heat_tables(tables, first.true, greedy, title=f"{title + '; ' if title else ''}{count}")[0].figure
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + 0.25 * (1 if len(tables) < 4 else 2))  # room for the second line of the names
+    return figure
 
 
 def random_share(table: str) -> float:
@@ -152,7 +155,7 @@ def plot_sweeps(frame, untrained: float | None = None):
             else:
                 ax.set_xscale("log")
             ax.set(xlabel=labels[option], ylim=(-0.04, 1.06))
-            ax.legend(loc="center left")
+            ax.legend(loc="center left", bbox_to_anchor=(0, 0.64))
         axes[0].set_ylabel("share of seeds that choose 8")
         seeds = int(frame.groupby(["method", "value"]).size().max())
         figure.suptitle(
@@ -186,7 +189,7 @@ def plot_two_step(frame):
             label = f"{method}, " + ("uniform" if data == "uniform" else r"$\epsilon$ 1 to .05")
             right.plot(share.index, share.values + nudge, color=colour(method), ls=dash, lw=2.2, label=label)
         right.set(xlabel="environment steps", ylabel="share of seeds that play 8 (else 7)", ylim=(-0.05, 1.05))
-        right.set_title(f"measured: {frame['seed'].nunique()} seeds, greedy play (lines set .016 apart)")
+        right.set_title(f"measured: {frame['seed'].nunique()} seeds; lines nudged apart")
         right.legend(loc="center right")
         figure.suptitle("The two-step game: the same VDN, other data", x=0.01, ha="left", fontsize=12)
     return figure
