@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 MASKED = -1e10  # large, negative and finite: -inf times a mask of 0 would be NaN
+_MASKED = torch.tensor(MASKED)  # made once: acting is a race of small operations
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,7 @@ class Schedule:
     steps: int
 
     def __call__(self, env_steps: int) -> float:
-        done = 1.0 if self.steps <= 0 else min(env_steps / self.steps, 1.0)
-        return self.start + done * (self.end - self.start)
+        return self.start + (min(env_steps / self.steps, 1.0) if self.steps > 0 else 1.0) * (self.end - self.start)
 
 
 def constant(value: float) -> Schedule:
@@ -31,20 +31,20 @@ def constant(value: float) -> Schedule:
 def masked(values: Tensor, avail: Tensor | None) -> Tensor:
     """Q-values or logits [...,A] with unavailable actions at a large negative number. The one mask of the library:
     acting, losses, entropies, KL and ratios all use it. No gradient reaches unavailable entries."""
-    return values if avail is None else torch.where(avail, values, MASKED)
+    return values if avail is None else torch.where(avail, values, _MASKED)
 
 
 def uniform_actions(avail: Tensor, generator: torch.Generator) -> Tensor:
     """One available action per row of avail [...,A], each equally likely: [...] long."""
-    noise = torch.rand(avail.shape, generator=generator, device=avail.device)
-    return masked(noise, avail).argmax(-1)
+    return masked(torch.rand(avail.shape, generator=generator, device=avail.device), avail).argmax(-1)
 
 
 def epsilon_greedy(q: Tensor, avail: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:
     """Greedy actions of q [B,N,A]; with probability epsilon an agent plays a uniform available one instead. [B,N] long."""
     if epsilon > 0:  # a coin and A random numbers for each agent: the largest of these is a uniform choice
-        u = torch.rand(*q.shape[:-1], q.shape[-1] + 1, generator=generator, device=q.device)
-        q = torch.where(u.narrow(-1, 0, 1) < epsilon, u.narrow(-1, 1, q.shape[-1]), q)
+        b, n, a = q.shape
+        u = torch.rand(b, n, a + 1, generator=generator, device=q.device)
+        q = torch.where(u.narrow(2, 0, 1) < epsilon, u.narrow(2, 1, a), q)
     return masked(q, avail).argmax(-1)
 
 
