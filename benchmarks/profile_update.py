@@ -1,6 +1,6 @@
 """Where the time of one QMIX update goes: operator times of torch.profiler, summed into six kinds.
 
-    python benchmarks/profile_update.py            # both sizes, library and plain loop, 1 thread
+python benchmarks/profile_update.py            # both sizes, library and plain loop, 1 thread
 """
 
 from __future__ import annotations
