@@ -20,14 +20,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..config import check_agent, check_part
-from ..core import Action, Algorithm, Config, EpisodeBatch, Observation
-from ..exploration import Schedule, categorical, masked
-from ..nets.agents import RecurrentAgent, one_step, previous_actions
+from ..config import check_part
+from ..core import Config, EpisodeBatch
+from ..exploration import Schedule, masked
+from ..nets.agents import previous_actions
 from ..nets.critics import CounterfactualCritic
-from ..nets.small import FeedForwardAgent
 from ..targets import masked_mean, td_lambda
 from . import presets
+from .actor_critic import ActorCritic
 
 
 @dataclass(frozen=True)
@@ -60,16 +60,14 @@ def counterfactual_advantage(q: Tensor, pi: Tensor, actions: Tensor) -> Tensor:
     return taken - (pi * q).sum(-1)
 
 
-class COMA(Algorithm):
+class COMA(ActorCritic):
     """Parts: ``actor`` (shapes as :class:`RecurrentAgent`) and ``critic`` (as :class:`CounterfactualCritic`)."""
 
     Config = COMAConfig
 
     def build(self) -> None:
+        self.build_actor()
         c, spec = self.config, self.spec
-        network = RecurrentAgent if c.recurrent else FeedForwardAgent
-        self.actor = self.part("actor", lambda: network(spec, c.hidden, c.last_action))
-        check_agent("actor", self.actor, spec)
         self.critic = self.part(
             "critic",
             lambda: CounterfactualCritic(spec.n_agents, spec.n_actions, spec.obs_dim, spec.state_dim, c.critic_hidden),
@@ -79,30 +77,14 @@ class COMA(Algorithm):
         check_part("critic", self.critic, (2, 3, spec.n_agents, spec.n_actions), state, obs, actions, actions - 1)
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
 
-    def initial_carry(self, batch_size: int) -> dict[str, Tensor]:
-        n = self.spec.n_agents
-        none_yet = torch.full((batch_size, n), -1, device=self.device)
-        return {"hidden": self.actor.initial_hidden(batch_size, n), "last_action": none_yet}
-
     def policy(self, logits: Tensor, avail: Tensor) -> Tensor:
         """Probabilities [...,N,A]: softmax over available actions, mixed with a uniform share epsilon of them."""
         epsilon = self.config.epsilon(self.env_steps)
         uniform = avail / avail.sum(-1, keepdim=True)
         return (1 - epsilon) * torch.softmax(masked(logits, avail), -1) + epsilon * uniform
 
-    def act(self, observation: Observation, carry, explore: bool, generator: torch.Generator) -> Action:
-        logits, hidden = one_step(self.actor, observation.obs, carry["last_action"], carry["hidden"])
-        log_pi = masked(self.policy(logits, observation.avail).log(), observation.avail)
-        actions = categorical(log_pi, generator) if explore else log_pi.argmax(-1)
-        log_prob = log_pi.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
-        return Action(actions, {"hidden": hidden, "last_action": actions}, log_prob)
-
-    def policies(self, batch: EpisodeBatch, final: bool = True) -> Tensor:
-        """pi [B,T+1,N,A] at every observation of the batch; ``final=False``: [B,T,N,A], the last one left out."""
-        carry, t = batch.carry0 or self.initial_carry(len(batch)), batch.actions.shape[1] + final
-        last_action = previous_actions(batch.actions, carry["last_action"])[:, :t]
-        logits, _ = self.actor(batch.obs[:, :t], last_action, carry["hidden"])
-        return self.policy(logits, batch.avail[:, :t])
+    def log_policy(self, logits: Tensor, avail: Tensor) -> Tensor:
+        return masked(self.policy(logits, avail).log(), avail)
 
     def q_values(self, critic: nn.Module, batch: EpisodeBatch, actions: Tensor) -> Tensor:
         """[B,T',N,A]: for each agent the value of each own action, the others' as in ``actions`` [B,T',N] (T' = T or T+1)."""
@@ -137,26 +119,6 @@ class COMA(Algorithm):
         entropy = masked_mean(-(pi * log_pi).sum(-1), batch.mask)
         loss = -masked_mean(taken * advantage, batch.mask) - self.config.entropy * entropy
         return loss, {"advantage": masked_mean(advantage, batch.mask), "entropy": entropy}
-
-    def loss(self, batch: EpisodeBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Both losses, for inspection; :meth:`iterate` steps them apart."""
-        (critic, a), (actor, b) = self.critic_loss(batch), self.actor_loss(batch)
-        return critic + actor, {**a, **b}
-
-    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        return {
-            "critic": self.make_optimizer(self.critic, lr=self.config.critic_lr),
-            "actor": self.make_optimizer(self.actor),
-        }
-
-    def iterate(self, ctx) -> dict[str, Tensor]:
-        batch = ctx.collect()
-        metrics: dict[str, Tensor] = {}
-        for _ in range(self.config.critic_updates):
-            metrics |= ctx.step("critic", self.critic_loss, batch)
-        metrics |= ctx.step("actor", self.actor_loss, batch)
-        self.after_update(ctx)
-        return metrics
 
     def after_update(self, ctx) -> None:
         """Hard copy of the critic into its target every ``target_every`` rounds of critic steps."""

@@ -20,14 +20,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..config import check_agent, check_part
-from ..core import Action, Algorithm, Config, EpisodeBatch, Observation
-from ..exploration import categorical, masked
-from ..nets.agents import RecurrentAgent, one_step, previous_actions
+from ..config import check_part
+from ..core import Config, EpisodeBatch
 from ..nets.critics import MixingCritic
-from ..nets.small import FeedForwardAgent
 from ..targets import masked_mean, td_lambda
 from . import presets
+from .actor_critic import ActorCritic
 
 
 @dataclass(frozen=True)
@@ -53,40 +51,18 @@ class LICAConfig(Config):
     presets: ClassVar = presets.LICA
 
 
-class LICA(Algorithm):
+class LICA(ActorCritic):
     """Parts: ``actor`` (shapes as :class:`RecurrentAgent`) and ``critic`` (``forward(state, u) -> [...]``)."""
 
     Config = LICAConfig
 
     def build(self) -> None:
+        self.build_actor()
         c, spec = self.config, self.spec
-        network = RecurrentAgent if c.recurrent else FeedForwardAgent
-        self.actor = self.part("actor", lambda: network(spec, c.hidden, c.last_action))
-        check_agent("actor", self.actor, spec)
         self.critic = self.part("critic", lambda: MixingCritic(spec.n_agents, spec.n_actions, spec.state_dim, c.embed))
         state, u = torch.zeros(2, 3, spec.state_dim), torch.zeros(2, 3, spec.n_agents, spec.n_actions)
         check_part("critic", self.critic, (2, 3), state, u)
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
-
-    def initial_carry(self, batch_size: int) -> dict[str, Tensor]:
-        n = self.spec.n_agents
-        none_yet = torch.full((batch_size, n), -1, device=self.device)
-        return {"hidden": self.actor.initial_hidden(batch_size, n), "last_action": none_yet}
-
-    def act(self, observation: Observation, carry, explore: bool, generator: torch.Generator) -> Action:
-        logits, hidden = one_step(self.actor, observation.obs, carry["last_action"], carry["hidden"])
-        log_pi = torch.log_softmax(masked(logits, observation.avail), -1)
-        actions = categorical(log_pi, generator) if explore else log_pi.argmax(-1)
-        log_prob = log_pi.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
-        return Action(actions, {"hidden": hidden, "last_action": actions}, log_prob)
-
-    def policies(self, batch: EpisodeBatch, final: bool = True) -> Tensor:
-        """pi [B,T+1,N,A] at every observation of the batch (``final=False``: [B,T,N,A], the last one left out);
-        unavailable actions have probability 0."""
-        carry, t = batch.carry0 or self.initial_carry(len(batch)), batch.actions.shape[1] + final
-        last_action = previous_actions(batch.actions, carry["last_action"])[:, :t]
-        logits, _ = self.actor(batch.obs[:, :t], last_action, carry["hidden"])
-        return torch.softmax(masked(logits, batch.avail[:, :t]), -1)
 
     def critic_loss(self, batch: EpisodeBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared error to :meth:`critic_target` at the joint actions played."""
@@ -112,26 +88,6 @@ class LICA(Algorithm):
         entropy = masked_mean(-(pi * pi.clamp(min=1e-20).log()).sum(-1), batch.mask)
         bonus = self.config.xi * entropy / entropy.detach().clamp(min=1e-8)
         return -value - bonus, {"value": value, "entropy": entropy}
-
-    def loss(self, batch: EpisodeBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Both losses, for inspection; :meth:`iterate` steps them apart."""
-        (critic, a), (actor, b) = self.critic_loss(batch), self.actor_loss(batch)
-        return critic + actor, {**a, **b}
-
-    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        return {
-            "critic": self.make_optimizer(self.critic, lr=self.config.critic_lr),
-            "actor": self.make_optimizer(self.actor),
-        }
-
-    def iterate(self, ctx) -> dict[str, Tensor]:
-        batch = ctx.collect()
-        metrics: dict[str, Tensor] = {}
-        for _ in range(self.config.critic_updates):
-            metrics |= ctx.step("critic", self.critic_loss, batch)
-        metrics |= ctx.step("actor", self.actor_loss, batch)
-        self.after_update(ctx)
-        return metrics
 
     def after_update(self, ctx) -> None:
         """Hard copy of the critic into its target every ``target_every`` critic steps."""
