@@ -464,3 +464,54 @@ def test_run_saves_tidy_outputs_and_a_failing_cell_saves_nothing(tmp_path, capsy
     assert path.read_bytes() == before and "ZeroDivisionError" in capsys.readouterr().err
     with pytest.raises(ValueError, match="The scale is 'huge'; choose one of ci, demo, full"):
         au.run(path, "huge")
+
+
+def encoded(picture, kind="PNG"):
+    """Base64 of a saved Pillow picture, as a notebook's output holds it."""
+    import base64
+    import io
+
+    file = io.BytesIO()
+    picture.save(file, kind)
+    return base64.b64encode(file.getvalue()).decode() + "\n"
+
+
+def figure():
+    """Smooth-edged lines in six colours on white [240,320,4] uint8, opaque: what a plot is made of."""
+    import numpy as np
+    from PIL import Image, ImageDraw
+
+    big, rng = Image.new("RGBA", (1280, 960), "white"), np.random.default_rng(0)
+    pen = ImageDraw.Draw(big)
+    for k in range(60):
+        pen.line(
+            [*rng.integers(0, 960, 4)], fill=["#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "black"][k % 6], width=8
+        )
+    return np.asarray(big.resize((320, 240), Image.Resampling.LANCZOS)).copy()
+
+
+def test_pictures_are_stored_with_a_palette_and_look_the_same():
+    import base64
+    import io
+
+    import numpy as np
+    from PIL import Image
+
+    pixels = figure()
+    before = encoded(Image.fromarray(pixels))
+    cell = {"cell_type": "code", "outputs": [{"output_type": "display_data", "data": {"image/png": before}}]}
+    after = au._strip({"cells": [cell]})["cells"][0]["outputs"][0]["data"]["image/png"]
+    assert len(after) < 0.7 * len(before)
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(after))).convert("RGB")).astype(int)
+    assert np.abs(shown - pixels[..., :3]).mean() < 3 and shown.shape == pixels[..., :3].shape
+
+
+def test_pictures_that_a_palette_would_spoil_stay_as_they_are():
+    from PIL import Image
+
+    pixels = figure()
+    pixels[:40, :, 3] = 0
+    assert au._palette(encoded(Image.fromarray(pixels))) == encoded(Image.fromarray(pixels))
+    frames = Image.fromarray(figure()[..., :3])
+    assert au._palette(encoded(frames, "GIF")) == encoded(frames, "GIF")
+    assert au._palette(encoded(Image.new("P", (1, 1)))) == encoded(Image.new("P", (1, 1)))
