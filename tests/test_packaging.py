@@ -157,9 +157,7 @@ def test_an_installed_package_finds_its_data(wheel, tmp_path):
     (tmp_path / "datasets").mkdir()  # the import package of that name which Colab has
     (tmp_path / "datasets" / "__init__.py").write_text("")
     script = "from marlcourse.course.data import dataset_folders; print(*dataset_folders(), sep='\\n')"
-    env = {key: value for key, value in os.environ.items() if key != "MARLCOURSE_DATASETS"} | {
-        "PYTHONPATH": str(tmp_path)
-    }
+    env = {key: value for key, value in os.environ.items() if key != "MARLCOURSE_DATASETS"} | {"PYTHONPATH": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.stdout.splitlines() == [str(tmp_path / "marlcourse" / "_datasets")], done.stderr
 

@@ -74,8 +74,7 @@ class ClaimCard:
     def _repr_html_(self) -> str:
         cell = "style='text-align:left;padding:3px 10px;vertical-align:top'"
         rows = "".join(
-            f"<tr><th {cell}>{label}</th><td {cell}>{html.escape(str(getattr(self, name)))}</td></tr>"
-            for name, label in _ROWS
+            f"<tr><th {cell}>{label}</th><td {cell}>{html.escape(str(getattr(self, name)))}</td></tr>" for name, label in _ROWS
         )
         return f"<table><caption><b>Claim {html.escape(self.id)}</b>, declared before the run</caption>{rows}</table>"
 

@@ -86,9 +86,7 @@ def provenance(name: str) -> dict:
     return json.loads(sidecar.read_text(encoding="utf-8"))
 
 
-def save_dataset(
-    name: str, data, *, command: str, seeds, notes: str = "", folder: str | os.PathLike | None = None
-) -> Path:
+def save_dataset(name: str, data, *, command: str, seeds, notes: str = "", folder: str | os.PathLike | None = None) -> Path:
     """Write `data` as datasets/<name> with its sidecar <name>.json, and return the path.
 
     name: with the ending: .csv takes a DataFrame, .json what JSON can hold, .npz a dict of arrays; bytes go anywhere.

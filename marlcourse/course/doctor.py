@@ -114,9 +114,7 @@ def torch_build() -> Finding:
 
     version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
     if version < (2, 2):
-        return Finding(
-            "PyTorch", "broken", f"{torch.__version__} is too old: 2.2 or newer", pip_line("--upgrade torch")
-        )
+        return Finding("PyTorch", "broken", f"{torch.__version__} is too old: 2.2 or newer", pip_line("--upgrade torch"))
     return Finding("PyTorch", "ok", f"{torch.__version__}, {torch.get_num_threads()} threads")
 
 
@@ -130,9 +128,7 @@ def device() -> Finding:
         card = torch.cuda.get_device_properties(0)
         return Finding("device", "ok", f"cuda: {card.name}, {card.total_memory / 2**30:.0f} GiB")
     if shutil.which("nvidia-smi"):
-        reason = (
-            "was built without CUDA" if torch.version.cuda is None else "does not reach it (is the driver too old?)"
-        )
+        reason = "was built without CUDA" if torch.version.cuda is None else "does not reach it (is the driver too old?)"
         fix = "https://pytorch.org/get-started/locally shows the pip line for this card"
         return Finding("device", "optional", f"cpu: there is an NVIDIA card, but PyTorch {reason}", fix)
     return Finding("device", "ok", f"cpu: {os.cpu_count()} cores, no NVIDIA card (the course is made for that too)")
@@ -144,9 +140,7 @@ def memory() -> Finding:
         return Finding("memory", "ok", "unknown on this system")
     text = f"{free / 2**30:.1f} GiB free of {total / 2**30:.1f} GiB"
     if free < 2**30:
-        return Finding(
-            "memory", "optional", f"{text}: little; PyTorch and a notebook take about 1 GiB", "close other programs"
-        )
+        return Finding("memory", "optional", f"{text}: little; PyTorch and a notebook take about 1 GiB", "close other programs")
     return Finding("memory", "ok", text)
 
 
@@ -169,9 +163,7 @@ def packages() -> Finding:
     problems = {name: problem for name in NEEDED if (problem := why_not_importable(name))}
     if not problems:
         return Finding("packages", "ok", ", ".join(PACKAGE_OF.get(name, name) for name in NEEDED))
-    return Finding(
-        "packages", "broken", "; ".join(problems.values()), pip_line(*(PACKAGE_OF.get(n, n) for n in problems))
-    )
+    return Finding("packages", "broken", "; ".join(problems.values()), pip_line(*(PACKAGE_OF.get(n, n) for n in problems)))
 
 
 def notebooks() -> Finding:
@@ -186,9 +178,7 @@ def notebooks() -> Finding:
 def kernel() -> Finding:
     """Would a notebook whose kernel is called `python3` run on this Python?"""
     if importlib.util.find_spec("ipykernel") is None:
-        return Finding(
-            "kernel", "optional", "ipykernel is not installed: notebooks cannot run here", pip_line("ipykernel")
-        )
+        return Finding("kernel", "optional", "ipykernel is not installed: notebooks cannot run here", pip_line("ipykernel"))
     register = f"{sys.executable} -m ipykernel install --sys-prefix --name python3"
     file = Path(sys.prefix) / "share" / "jupyter" / "kernels" / "python3" / "kernel.json"
     try:
@@ -235,9 +225,7 @@ def smac() -> Finding:
     found = [Path(folder) / "env" / "starcraft2" for folder in (spec.submodule_search_locations or [])] if spec else []
     if any(folder.is_dir() for folder in found):
         return Finding("SMAC", "ok", f"smac, and StarCraft II in {game}")
-    text = (
-        "the package `smac` installed here is SMAC3, another project" if spec else "the package `smac` is not installed"
-    )
+    text = "the package `smac` installed here is SMAC3, another project" if spec else "the package `smac` is not installed"
     return Finding("SMAC", "optional", text, pip_line('"protobuf<3.21" git+https://github.com/oxwhirl/smac.git'))
 
 
