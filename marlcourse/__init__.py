@@ -24,6 +24,7 @@ _HOME = {
     "algorithms.qmix": "QMIX",
     "algorithms.wqmix": "OWQMIX CWQMIX",
     "algorithms.qtran": "QTRAN",
+    "algorithms.mnmpg": "MNMPG",
     "algorithms.coma": "COMA",
     "algorithms.lica": "LICA",
     "viz.board": "LivePlot",

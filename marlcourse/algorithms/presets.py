@@ -13,6 +13,8 @@ Adam, RMSprop = torch.optim.Adam, torch.optim.RMSprop
 
 PYMARL = "oxwhirl/pymarl, src/config/default.yaml and algs/qmix.yaml"
 PYMARL2 = "hijkzzz/pymarl2, src/config/algs/qmix.yaml"
+PYMARL2_README = "hijkzzz/pymarl2, README: the command for 6h_vs_8z; also the comments of src/config/algs/qmix.yaml"
+ONE_LAYER = "Zhao et al. 2022 (arXiv:2202.04427), section 3.2, of QMIX: each hypernetwork is a single linear layer"
 EPYMARL = "uoe-agents/epymarl, src/config/algs/qmix.yaml (which also standardises rewards; here they stay as they are)"
 IQL_EPYMARL = "uoe-agents/epymarl, src/config/algs/iql.yaml (which also standardises rewards; here they stay as they are)"
 OURS = "marlcourse: a one-step table or a two-step tree needs neither memory, nor a large buffer, nor small steps"
@@ -23,6 +25,12 @@ COMA_PYMARL = "oxwhirl/pymarl, src/config/algs/coma.yaml"
 COMA_EPYMARL = "uoe-agents/epymarl, src/config/algs/coma.yaml"
 RELEASE = "mzho7212/LICA, src/config/algs/lica.yaml"
 JUNCTION = "mzho7212/LICA, one-step traffic junction"
+GRE = "sgzZ123/GRE, src/config/algs/qmix_GRE.yaml (the rest: PyMARL's defaults, as section 5.1 of the paper says)"
+GRE_README = "sgzZ123/GRE, README: the command for 3s5z"
+GRE_SEARCH = "Zhao et al. 2022, caption of Figure 8: chosen per map from 1e-3, 5e-4, 1e-4"
+SIMPLE = "sgzZ123/GRE, src/config/algs/qmix_simple.yaml (the rest: PyMARL's defaults, as section 5.1 of the paper says)"
+MNMPG_PAPER = "Shao et al. 2021 (arXiv:2102.12957), section 4"
+MNMPG_RELEASE = "qyz55/MNMPG, src/config/algs/qmix_smac_hierarchical.yaml and default.yaml"
 ONE_STEP = "one step has no future: the reward is the whole return at any gamma"
 
 QMIX = {
@@ -32,6 +40,8 @@ QMIX = {
         "optimizer": (RMSprop, PYMARL),
         "grad_clip": (10.0, PYMARL),
         "hidden": (64, PYMARL),
+        "last_action": (True, PYMARL),
+        "double_q": (True, PYMARL),
         "embed": (32, PYMARL),
         "hypernet_layers": (2, PYMARL),
         "epsilon": (Schedule(1.0, 0.05, 50_000), PYMARL),
@@ -44,13 +54,19 @@ QMIX = {
         "lr": (1e-3, PYMARL2),
         "optimizer": (Adam, PYMARL2),
         "epsilon": (Schedule(1.0, 0.05, 100_000), PYMARL2),
+        "embed": (32, PYMARL2),
+        "replay_episodes": (5000, PYMARL2),
         "batch_size": (128, PYMARL2),
+        "target_every": (200, PYMARL2 + " (there in episodes)"),
     },
     "epymarl": {
         "lr": (5e-4, EPYMARL),
         "optimizer": (Adam, EPYMARL),
         "recurrent": (False, EPYMARL),
         "last_action": (False, EPYMARL),
+        "double_q": (True, EPYMARL),
+        "embed": (32, EPYMARL),
+        "hypernet_layers": (2, EPYMARL),
         "epsilon": (Schedule(1.0, 0.05, 50_000), EPYMARL),
         "batch_size": (32, EPYMARL),
     },
@@ -86,8 +102,24 @@ QMIX = {
     },
 }
 
+QMIX["pymarl2-6h_vs_8z"] = {
+    **QMIX["pymarl2"],
+    "lam": (0.3, PYMARL2_README),
+    "epsilon": (Schedule(1.0, 0.05, 500_000), PYMARL2_README),
+}
+QMIX["one-layer"] = {**QMIX["pymarl"], "hypernet_layers": (1, ONE_LAYER)}
+
+_RELEASED = ("epsilon", "replay_episodes", "target_every", "double_q", "embed", "hypernet_layers")  # named in its yaml files
+
+QMIX_SIMPLE = {**QMIX, "gre": {**QMIX["pymarl"], **{k: (QMIX["pymarl"][k][0], SIMPLE) for k in _RELEASED}}}
+
+QMIX_GRE = {name: {**settings, "entropy_weight": (1e-3, GRE)} for name, settings in QMIX_SIMPLE.items()}
+QMIX_GRE["gre"] |= {k: (QMIX["pymarl"][k][0], GRE) for k in _RELEASED}
+QMIX_GRE["gre-5e-4"] = {**QMIX_GRE["gre"], "entropy_weight": (5e-4, GRE_SEARCH)}
+QMIX_GRE["gre-3s5z"] = {**QMIX_GRE["gre"], "entropy_weight": (1e-4, GRE_README)}
+
 IQL = {
-    **QMIX,
+    **{k: v for k, v in QMIX.items() if k != "one-layer"},
     "epymarl": {
         "lr": (3e-4, IQL_EPYMARL),
         "optimizer": (Adam, IQL_EPYMARL),
@@ -122,7 +154,7 @@ WQMIX = {
 
 QTRAN = {
     "pymarl": {
-        **{k: v for k, v in QMIX["pymarl"].items() if k not in ("embed", "hypernet_layers")},
+        **{k: v for k, v in QMIX["pymarl"].items() if k not in ("embed", "hypernet_layers", "double_q")},
         "lambda_opt": (1.0, QTRAN_YAML),
         "lambda_nopt": (0.1, QTRAN_YAML),
         "joint_hidden": (64, QTRAN_YAML),
@@ -197,4 +229,37 @@ LICA = {
         "xi": (0.0, JUNCTION + ": it has no entropy term"),
         "critic_updates": (5, JUNCTION),
     },
+}
+
+MNMPG = {
+    "paper": {
+        "lr": (5e-4, MNMPG_PAPER),
+        "optimizer": (RMSprop, MNMPG_PAPER + " (alpha 0.99)"),
+        "epsilon": (Schedule(1.0, 0.05, 50_000), MNMPG_PAPER + "; 500k steps on 27m_vs_30m, 6h_vs_8z, 3s5z_vs_3s6z"),
+        "batch_size": (32, MNMPG_PAPER),
+        "z_dim": (3, MNMPG_PAPER + ".4"),
+        "meta_interval": (500, MNMPG_PAPER + ".4"),
+        "meta_lr": (5e-5, MNMPG_RELEASE + " (the paper gives none)"),
+    },
+    "release": {
+        "gamma": (0.99, MNMPG_RELEASE),
+        "lr": (5e-4, MNMPG_RELEASE),
+        "optimizer": (RMSprop, MNMPG_RELEASE),
+        "grad_clip": (10.0, MNMPG_RELEASE),
+        "hidden": (64, MNMPG_RELEASE),
+        "embed": (32, MNMPG_RELEASE),
+        "hypernet_layers": (2, MNMPG_RELEASE),
+        "epsilon": (Schedule(1.0, 0.05, 50_000), MNMPG_RELEASE),
+        "replay_episodes": (5000, MNMPG_RELEASE),
+        "batch_size": (32, MNMPG_RELEASE),
+        "z_dim": (3, MNMPG_RELEASE + ": latent_dim"),
+        "encoder_hidden": (16, MNMPG_RELEASE + ": NN_HIDDEN_SIZE"),
+        "meta_lr": (5e-5, MNMPG_RELEASE),
+        "meta_interval": (1000, MNMPG_RELEASE + ": meta_h_interval"),
+        "meta_episodes": (32, "qyz55/MNMPG, src/run.py: batch_size // batch_size_run rounds of batch_size_run worlds"),
+        "exercise_updates": (4, "qyz55/MNMPG, src/run.py: batch_size // batch_size_run = 32 // 8"),
+        "pair_episodes": (True, "qyz55/MNMPG, src/learners/hierarchical_q_learner.py: train_meta"),
+        "return_per_step": (True, MNMPG_RELEASE + ": use_step_reward"),
+    },
+    "two-step": {**QMIX["two-step"], "z_dim": (3, MNMPG_PAPER + ".4"), "meta_lr": (5e-5, MNMPG_RELEASE)},
 }
