@@ -235,6 +235,23 @@ def test_tables_show_fit_choice_and_optimum():
     assert stars == [[(0, 0)]] * 5
 
 
+def test_every_number_is_legible_on_its_cell():
+    from matplotlib.colors import to_rgb
+
+    def light(colour):
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
+        return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear)) + 0.05
+
+    numbers = np.array([[8.0, -8, 12], [-12, 6, -6], [0, 10, -10]])
+    (axes,) = curves.heat_tables({}, numbers)
+    axes.figure.canvas.draw()
+    pixels = np.asarray(axes.figure.canvas.buffer_rgba())[..., :3] / 255
+    for text in [t for t in axes.texts if t.get_position()[0] in (0, 1, 2)]:
+        x, y = axes.transData.transform(np.array(text.get_position()) - 0.35)
+        low, high = sorted((light(pixels[len(pixels) - 1 - int(y), int(x)]), light(text.get_color())))
+        assert high / low >= 4.4, text
+
+
 @pytest.mark.parametrize("methods, shape", [(1, (1, 2)), (3, (1, 4)), (5, (2, 3)), (6, (2, 4))])
 def test_tables_are_laid_out_in_at_most_two_rows(methods, shape):
     axes = curves.heat_tables({f"m{k}": QTRAN for k in range(methods)}, QTRAN)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from ..core import suggest
-from .style import GREY, INK, context, known, styles
+from .style import GREY, INK, context, known, readable, styles
 
 LABELS = {
     "return_mean": "team return per episode",
@@ -259,6 +259,7 @@ def heat_tables(
     are two things. Raises ValueError for a table that is not two-dimensional or of another shape than ``payoff``.
     """
     import matplotlib.pyplot as plt
+    from matplotlib.patheffects import withStroke
 
     payoff, greedy = np.asarray(payoff, dtype=float), greedy or {}
     if payoff.ndim != 2:
@@ -295,7 +296,9 @@ def heat_tables(
             first = ax is axes[0]
             if name in greedy and not first:
                 i, j = (int(k) for k in greedy[name])
-                ax.add_patch(plt.Rectangle((j - 0.45, i - 0.45), 0.9, 0.9, fill=False, edgecolor=INK, linewidth=3, zorder=3))
+                frame = plt.Rectangle((j - 0.45, i - 0.45), 0.9, 0.9, fill=False, edgecolor=INK, linewidth=3, zorder=3)
+                frame.set_path_effects([withStroke(linewidth=5, foreground="white")])  # also seen on a dark cell
+                ax.add_patch(frame)
             below = "★ optimum" if first else _verdict(table, payoff, greedy.get(name))
             ax.set_title(name, fontsize=13, fontweight="bold", loc="center", pad=20 if below else 6)
             ax.text(0.5, 1.025, below, transform=ax.transAxes, ha="center", va="bottom", fontsize=9.5, color="#455A64")
@@ -344,16 +347,23 @@ def _short(value: float) -> str:
     return "0" if text in ("-0", "-0.00") else text
 
 
+def _shown(image, value: float, behind) -> np.ndarray:
+    """The colour [3] in which a see-through image shows a value on the background ``behind``."""
+    alpha = image.get_alpha()
+    return alpha * np.array(image.cmap(image.norm(value))[:3]) + (1 - alpha) * np.array(behind[:3])
+
+
 def _fill_cells(ax, table, payoff: np.ndarray, optimum: np.ndarray) -> None:
     starred = {tuple(k) for k in optimum.tolist()}
     size = 12 if max(payoff.shape) <= 4 else 9.5
     for i in range(payoff.shape[0]):
         for j in range(payoff.shape[1]):
+            color = INK
             if table is not None:
-                color = "white" if abs(table[i, j]) > 0.72 * ax.images[0].norm.vmax else INK
+                color = readable(_shown(ax.images[0], table[i, j], ax.get_facecolor()))
                 ax.text(j, i, _short(table[i, j]), ha="center", va="center", fontsize=size, color=color)
             if (i, j) in starred:
-                ax.text(j + 0.4, i - 0.4, "★", ha="right", va="top", fontsize=size - 1, color="#111111")
+                ax.text(j + 0.4, i - 0.4, "★", ha="right", va="top", fontsize=size - 1, color=color)
     ax.set_xticks(np.arange(payoff.shape[1] - 1) + 0.5, minor=True)
     ax.set_yticks(np.arange(payoff.shape[0] - 1) + 0.5, minor=True)
     ax.tick_params(which="minor", length=0)

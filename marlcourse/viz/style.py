@@ -119,6 +119,22 @@ def colour(name: str) -> str:
     return styles([name])[name]["color"]
 
 
+def readable(background) -> str:
+    """The colour in which text is legible on a background (a matplotlib colour): INK, else white or black, with a contrast
+    of at least 4.5 to 1 (the measure of WCAG 2)."""
+    from matplotlib.colors import to_rgb
+
+    def light(colour) -> float:
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] + 0.05
+
+    def contrast(colour) -> float:
+        low, high = sorted((light(colour), light(background)))
+        return high / low
+
+    return INK if contrast(INK) >= 4.5 else max(("white", "black"), key=contrast)
+
+
 def context():
     """A context manager in which figures have the look of the course; the reader's own settings come back after it."""
     import matplotlib
