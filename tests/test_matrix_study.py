@@ -1,5 +1,7 @@
 """Chapter 02's experiments: exact regressions, the same losses as the library's, many seeds at once, and the pictures."""
 
+import signal
+
 import matplotlib
 import pandas as pd
 import pytest
@@ -20,6 +22,7 @@ from marlcourse.course.matrix_study import (
     fit_table,
     fit_tables,
     kinds_of_data,
+    stoppable,
     two_step_vdn,
     vdn_fit,
 )
@@ -172,6 +175,23 @@ def test_progress_tells_how_far_it_is():
     assert told == [1, 2, 3]
 
 
+def test_the_stop_button_keeps_what_was_learned(capsys):
+    def press(step, q, weights):
+        if step == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    stopped = fit_table("VDN", "or", seeds=[0], steps=50, watch=press)
+    whole = fit_table("VDN", "or", seeds=[0], steps=3)
+    assert stopped.updates == whole.updates == 3 and torch.equal(stopped.table, whole.table)
+    assert "VDN: stopped after 3 of 50 steps" in capsys.readouterr().out
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_loop_that_is_not_stopped_runs_to_its_end(capsys):
+    assert list(stoppable("abc", progress=False)) == ["a", "b", "c"]
+    assert not capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -260,6 +280,14 @@ def test_a_fit_knows_its_error_and_its_middle_seed():
     fit = fake_fit()
     assert fit.sse.tolist() == [0.0, 9.0, 729.0] and fit.middle == 1
     assert fit.payoff.tolist() == [8, 8, 8] and fit.optimal == 1
+    fit.greedy = torch.tensor([[0, 0], [1, 1], [0, 0]])
+    assert fit.count == "2 of 3"
+
+
+def test_methods_start_alike_from_one_seed():
+    """So one row of untrained teams serves for all methods."""
+    first = [fit_table(method, "qtran", seeds=range(4), steps=0).utilities for method in METHODS]
+    assert all(torch.equal(first[0], other) for other in first[1:])
 
 
 def test_every_picture_is_drawn_and_says_how_many_seeds():
@@ -313,8 +341,34 @@ def test_random_play_is_the_null():
 def test_the_explorer_draws_reports_and_refuses_in_one_sentence():
     told = []
     figure = pictures.plot_table([[1, 0], [0, 1]], 0.5, ("VDN", "QMIX"), seeds=2, steps=2, tick=lambda *a: told.append(a))
-    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)] and "epsilon 0.5" in figure.get_suptitle()
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)] and "your table, epsilon 0.5" in figure.get_suptitle()
+    assert "climbing" in pictures.plot_table(GAMES["climbing"][0], methods=("VDN",), seeds=1, steps=1).get_suptitle()
     with pytest.raises(ValueError, match="finite"):
         pictures.plot_table([[1, float("nan")], [0, 1]], steps=1)
-    assert pictures.matrix_explorer(static=True, steps=1, seeds=1).figure is not None
+    still = pictures.matrix_explorer(static=True, game="climbing", epsilon=0.5, steps=1, seeds=1).figure
+    assert "climbing, epsilon 0.5" in still.get_suptitle()
     matplotlib.pyplot.close("all")
+
+
+def test_the_explorers_bar_is_seen_only_while_it_works(monkeypatch):
+    from types import SimpleNamespace
+
+    from marlcourse.viz import explore
+
+    bar = SimpleNamespace(max=1, value=0, layout=SimpleNamespace(visibility="hidden"))
+    monkeypatch.setattr(pictures, "_widget_bar", lambda: bar)
+    monkeypatch.setattr(explore, "table_explorer", lambda plot, games, **controls: plot)
+    plot, seen = pictures.matrix_explorer(), []
+
+    def work(table, epsilon, methods, tick):
+        tick(1, 4)
+        seen.append((bar.layout.visibility, bar.value, bar.max))
+        if len(seen) == 2:
+            raise ValueError("no table")
+
+    monkeypatch.setattr(pictures, "plot_table", work)
+    plot([[1]], 1.0, ("VDN",))
+    assert bar.layout.visibility == "hidden"
+    with pytest.raises(ValueError, match="no table"):
+        plot([[1]], 1.0, ("VDN",))
+    assert seen == [("visible", 1, 4)] * 2 and bar.layout.visibility == "hidden"

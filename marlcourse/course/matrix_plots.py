@@ -51,9 +51,7 @@ def plot_fits(fits: Mapping[str, Fit], title: str | None = None):
     from ..viz.curves import heat_tables
 
     first = next(iter(fits.values()))
-    names = {
-        name: f"{name}\nplays {first.true.max():g}: {round(fit.optimal * len(fit))} of {len(fit)}" for name, fit in fits.items()
-    }
+    names = {name: f"{name}\nplays {first.true.max():g}: {fit.count}" for name, fit in fits.items()}
     tables = {names[name]: None if fit.method == "IQL" else fit.table[fit.middle] for name, fit in fits.items()}
     greedy = {names[name]: tuple(fit.greedy[fit.middle].tolist()) for name, fit in fits.items()}
     count = f"each: the seed with the median error, of {len(first)}"
@@ -89,7 +87,7 @@ def plot_grid(frame, title: str | None = None, untrained: Mapping[str, float] | 
     """
     import matplotlib.pyplot as plt
 
-    from ..viz.style import INK, context
+    from ..viz.style import INK, context, readable
 
     kinds = list(dict.fromkeys(frame["data"]))
     methods = [m for m in METHODS if m in set(frame["method"])]
@@ -103,12 +101,13 @@ def plot_grid(frame, title: str | None = None, untrained: Mapping[str, float] | 
             if untrained is not None:
                 nulls = {"untrained": [untrained[t] for t in tables], **nulls}
             values = np.array([[mean.get((kind, m, t), np.nan) for t in tables] for m in methods] + list(nulls.values()))
-            ax.imshow(values, cmap="Blues", vmin=0, vmax=1.15, aspect="auto")
+            image = ax.imshow(values, cmap="Blues", vmin=0, vmax=1.15, aspect="auto")
             for i, row in enumerate(values):
                 for j, value in enumerate(row):
                     text = "" if np.isnan(value) else f"{value:.2f}".removeprefix("0") if value < 0.995 else "1"
                     text = "0" if text == ".00" else text
-                    ax.text(j, i, text, ha="center", va="center", fontsize=10, color="white" if value > 0.6 else INK)
+                    color = readable(image.cmap(image.norm(value)))
+                    ax.text(j, i, text, ha="center", va="center", fontsize=10, color=color)
             ax.axhline(len(methods) - 0.5, color=INK, lw=1.2)
             ax.set_title(f"{kind} data", fontsize=12, loc="center")
             ax.set_xticks(range(len(tables)), [TITLES.get(t, t) for t in tables], rotation=35, ha="right")
@@ -138,8 +137,9 @@ def plot_sweeps(frame, untrained: float | None = None):
         "lambda_nopt": r"weight $\lambda_{nopt}$ of 'not below'",
     }
     with context():
-        figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.2), layout="constrained", sharey=True)
+        figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.7), layout="constrained", sharey=True)
         looks = styles(list(dict.fromkeys(frame["method"])))
+        names = {}
         for ax, option in zip(axes, labels):
             part = frame[frame["option"] == option]
             smallest = part.loc[part["value"] > 0, "value"].min()
@@ -155,7 +155,8 @@ def plot_sweeps(frame, untrained: float | None = None):
             else:
                 ax.set_xscale("log")
             ax.set(xlabel=labels[option], ylim=(-0.04, 1.06))
-            ax.legend(loc="center left", bbox_to_anchor=(0, 0.64))
+            names |= dict(zip(*ax.get_legend_handles_labels()[::-1]))
+        figure.legend(names.values(), names.keys(), loc="outside lower center", ncols=len(names))
         axes[0].set_ylabel("share of seeds that choose 8")
         seeds = int(frame.groupby(["method", "value"]).size().max())
         figure.suptitle(
@@ -176,7 +177,7 @@ def plot_two_step(frame):
     epsilon = np.linspace(0, 1, 101)
     belief = [two_step_vdn(float(e))[1] for e in epsilon]
     with context():
-        figure, (left, right) = plt.subplots(1, 2, figsize=(8.8, 3.3), layout="constrained")
+        figure, (left, right) = plt.subplots(1, 2, figsize=(8.8, 3.8), layout="constrained")
         left.plot(epsilon, belief, color=colour("VDN"), lw=2.4, label="VDN's value of 2B")
         left.axhline(7, color=INK, ls=(0, (6, 2)), lw=1.3, label="2A pays 7")
         left.axhline(8, color=INK, ls=(0, (1, 1.5)), lw=1.3, label="2B can pay 8")
@@ -188,7 +189,7 @@ def plot_two_step(frame):
             dash, nudge = ("-", 0.008) if data == "uniform" else ((0, (4, 2)), -0.008)
             label = f"{method}, " + ("uniform" if data == "uniform" else r"$\epsilon$ 1 to .05")
             right.plot(share.index, share.values + nudge, color=colour(method), ls=dash, lw=2.2, label=label)
-        right.set(xlabel="environment steps", ylabel="share of seeds that play 8 (else 7)", ylim=(-0.05, 1.05))
+        right.set(xlabel="environment steps", ylabel="share of seeds that play 8", ylim=(-0.05, 1.05))
         right.set_title(f"measured: {frame['seed'].nunique()} seeds; lines nudged apart")
         right.legend(loc="center right")
         figure.suptitle("The two-step game: the same VDN, other data", x=0.01, ha="left", fontsize=12)
@@ -212,22 +213,35 @@ def plot_table(
     steps: int = 120,
     tick=None,
 ):
-    """Fit a payoff table with the methods on epsilon-greedy data and draw what each made of it. Raises ValueError, in one
-    sentence, for a table that is none. ``tick(done, total)`` is called while it works."""
+    """Fit a payoff table with the methods on epsilon-greedy data and draw what each made of it.
+
+    The title names the game where the table is one of the library's. ``tick(done, total)`` is called while it works.
+    Raises ValueError, in one sentence, for a table that is none.
+    """
     fits, total = {}, len(methods) * steps
     for k, method in enumerate(methods):
         told = False if tick is None else lambda done, before=k * steps: tick(before + done, total)
         fits[method] = fit_table(
             method, table, epsilon, range(seeds), steps, progress=told, lr=0.02 if method == "VDN" else 0.01
         )
-    return plot_fits(fits, f"data: epsilon {epsilon:g}")
+    return plot_fits(fits, f"{game_name(table)}, epsilon {epsilon:g}")
 
 
-def matrix_explorer(static: bool = False, **options):
-    """The explorer of chapter 02: an editable payoff table, an epsilon slider and a choice of methods."""
+def game_name(table) -> str:
+    """The name of the library's game with this payoff table, else "your table"."""
+    numbers = np.asarray(table, dtype=float).tolist()
+    return next((name for name, (payoff, *_) in GAMES.items() if np.asarray(payoff, float).tolist() == numbers), "your table")
+
+
+def matrix_explorer(static: bool = False, game: str = "qtran", epsilon: float = 1.0, **options):
+    """The explorer of chapter 02: an editable payoff table, an epsilon slider and a choice of methods.
+
+    It starts with ``game`` and ``epsilon``; ``options`` go to :func:`plot_table`. A bar over it is seen while it works.
+    """
     from ..viz.explore import choice, float_slider, table_explorer
 
-    games = {name: GAMES[name][0] for name in ("qtran", "climbing", "penalty-10", "xor", "or", "two-step-2b", "stag-hunt")}
+    names = dict.fromkeys([game, "qtran", "climbing", "penalty-10", "xor", "or", "two-step-2b", "stag-hunt"])
+    games = {name: GAMES[name][0] for name in names}
     bar = None if static else _widget_bar()
 
     def plot(table, epsilon, methods):
@@ -237,15 +251,17 @@ def matrix_explorer(static: bool = False, **options):
         def tick(done, total):
             bar.max, bar.value = total, done
 
-        figure = plot_table(table, epsilon, methods, tick=tick, **options)
-        bar.value = 0
-        return figure
+        bar.layout.visibility = "visible"
+        try:
+            return plot_table(table, epsilon, methods, tick=tick, **options)
+        finally:
+            bar.layout.visibility = "hidden"  # it keeps its place: nothing jumps
 
     return table_explorer(
         plot,
         games,
         static=static,
-        epsilon=float_slider(1.0, 0.05, 1.0, 0.05, label="epsilon of the data"),
+        epsilon=float_slider(epsilon, 0.05, 1.0, 0.05, label="epsilon of the data"),
         methods=choice(CHOICES, label="methods"),
     )
 
@@ -261,6 +277,7 @@ def _widget_bar():
         from IPython.display import display
     except ImportError:
         return None
-    bar = ipywidgets.IntProgress(value=0, min=0, max=1, description="fitting", layout=ipywidgets.Layout(width="420px"))
+    layout = ipywidgets.Layout(width="420px", visibility="hidden")
+    bar = ipywidgets.IntProgress(value=0, min=0, max=1, description="fitting", layout=layout)
     display(bar)
     return bar

@@ -7,7 +7,7 @@ weight per row, which the ``mask`` carries.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from ..core import Algorithm, EpisodeBatch
 from ..ensemble import Ensemble
 from ..envs.matrix import MatrixGame
 from ..exploration import Schedule, constant
+from ..trainer import _StopButton
 
 METHODS: dict[str, type] = {"IQL": IQL, "VDN": VDN, "QMIX": QMIX, "OW-QMIX": OWQMIX, "CW-QMIX": CWQMIX, "QTRAN": QTRAN}
 GRID = (("qtran", "climbing", "penalty-10"), ("xor", "or", "two-step-2b"))  # the chapter's tables: 3x3, 2x2
@@ -135,7 +136,7 @@ class Fit:
     ``true`` [A,A]: the payoffs. ``table`` [M,A,A]: the fitted joint values (IQL has none: the mean of its two utilities;
     QTRAN: the sum of its utilities plus V, which is what its greedy choice rests on). ``utilities`` [M,2,A].
     ``greedy`` [M,2]: each agent's own best action. ``weights`` [M,A,A]: the data of the last step. ``parameters``: the
-    networks, {name: [M,...]}.
+    networks, {name: [M,...]}. ``updates``: how many were made, fewer than asked for where the run was stopped.
     """
 
     method: str
@@ -145,6 +146,7 @@ class Fit:
     greedy: Tensor
     weights: Tensor
     parameters: dict[str, Tensor]
+    updates: int = 0
 
     def __len__(self) -> int:
         return len(self.table)
@@ -158,6 +160,11 @@ class Fit:
     def optimal(self) -> float:
         """Share of seeds whose greedy joint action is a best one."""
         return float((self.payoff >= self.true.max()).float().mean())
+
+    @property
+    def count(self) -> str:
+        """The same in words: "6 of 8" seeds."""
+        return f"{int((self.payoff >= self.true.max()).sum())} of {len(self)}"
 
     @property
     def sse(self) -> Tensor:
@@ -205,7 +212,8 @@ def fit_tables(
     ``watch(step, utilities [M,2,A], weights [M,A*A])`` is called before each update; ``progress``: True draws a bar, a
     function is told the number of updates done. ``changes`` go to the method's config (``alpha``, ``lambda_nopt``, ``lr``,
     ...). ``method``: a name of METHODS, or a class of your own. Target networks keep their first weights: in a game of one
-    step no target needs them.
+    step no target needs them. The stop button (an interrupt) ends the run after the update under way: the fits so far are
+    returned, and one line says how far they came.
     """
     if isinstance(method, str) and method not in METHODS:
         raise ValueError(f"Unknown method {method!r}: {suggest(method, METHODS)}")
@@ -227,7 +235,8 @@ def fit_tables(
     payoff = torch.stack([games[table].payoff.flatten() for table, _ in groups]).repeat_interleave(len(seeds), 0)
     weights = torch.full((len(members), a * a), 1 / (a * a))
     learns = any(data[how].epsilon(step) < 1 for how in data for step in (0, steps)) or watch is not None
-    for step in _bar(range(steps), name, progress):
+    made = 0
+    for step in stoppable(range(steps), name, progress is True):
         if learns:
             with torch.no_grad():
                 q = members.call(_utilities, rows)
@@ -239,8 +248,9 @@ def fit_tables(
                 watch(step, q, weights.clone())
         own = {"mask": weights.unsqueeze(-1), "reward": payoff.unsqueeze(-1)}
         members.step("main", "loss", rows, per_member=own)
+        made = step + 1
         if callable(progress):
-            progress(step + 1)
+            progress(made)
     with torch.no_grad():
         fitted, q = members.call(_joint_table, rows)
     state = {key: value.detach() for key, value in {**members.params, **members.buffers}.items()}
@@ -249,7 +259,7 @@ def fit_tables(
         mine = slice(k * len(seeds), (k + 1) * len(seeds))
         choice, last = q[mine].argmax(-1), weights[mine].view(-1, a, a)
         parameters = {key: value[mine] for key, value in state.items()}
-        result[table, how] = Fit(name, games[table].payoff.clone(), fitted[mine], q[mine], choice, last, parameters)
+        result[table, how] = Fit(name, games[table].payoff.clone(), fitted[mine], q[mine], choice, last, parameters, made)
     return result
 
 
@@ -287,13 +297,24 @@ def _continue_from(members: Ensemble, start: Fit) -> None:
                 value.copy_(start.parameters[name])
 
 
-def _bar(steps: range, name: str, progress):
-    """A progress bar that appears after a second; none at ci scale."""
+def stoppable(steps: Iterable, name: str = "training", progress: bool = True) -> Iterator:
+    """The steps one by one, as ``for step in stoppable(range(500), "QMIX")``, in a loop that can be stopped without loss.
+
+    A bar appears after a second (none at ci scale, or without ``progress``). The stop button (an interrupt) ends the loop
+    after the step under way, and one line says how far it came; what the loop has changed so far stays. A second interrupt
+    stops at once.
+    """
     from tqdm.auto import tqdm
 
     from . import scale
 
-    return tqdm(steps, desc=name, unit="update", delay=1, leave=False, disable=progress is not True or scale() == "ci")
+    steps, hidden = list(steps), not progress or scale() == "ci"
+    with _StopButton() as stop:
+        for done, step in enumerate(tqdm(steps, desc=name, delay=1, leave=False, disable=hidden), 1):
+            yield step
+            if stop.pressed and done < len(steps):
+                print(f"{name}: stopped after {done} of {len(steps)} steps; what was learned so far is kept.")
+                return
 
 
 # ---- the two-step game, on paper ----
