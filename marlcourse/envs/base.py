@@ -103,6 +103,8 @@ class World:
                 f"reset(where=...) takes a bool tensor of shape [{self.num_envs}], one entry per world, "
                 f"not {where.dtype} of shape {list(where.shape)}."
             )
+        if where is not None and self.state is not None and self.device.type == "cpu" and not where.any():
+            return self._observe(self.state)  # nobody begins: nothing is drawn (a GPU would have to be asked, and waits)
         start = self._start(self._draw_start())
         where = torch.ones_like(self.running) if where is None else where
         self.state = start if self.state is None else _choose(where, start, self.state)
