@@ -1,0 +1,302 @@
+"""TrafficJunction (Sukhbaatar et al. 2016, CommNet) as in ma-gym 0.0.14 (Koul 2019) and the GRE paper (section 5.1).
+
+Two two-lane roads cross on a 14 x 14 grid. Each agent is one car for the whole episode: it waits beside the map, enters
+at one of four gates with a random route (straight on, right, left; known when it enters), and is taken off the map at
+the edge. Actions: 0 gas (one cell along the route), 1 brake. A waiting or arrived car's action has no effect.
+
+Team reward = sum over the cars on the road of -0.01 x (steps since that car entered), and -10 per collision. (ma-gym pays
+per car; the team receives the sum, as in EPyMARL's wrapper.) Terminated when all cars have arrived; a time limit truncates.
+
+=================  =============================================  ====================================================
+                   default: the game as described                 faithful=True: what ma-gym 0.0.14 does
+=================  =============================================  ====================================================
+arrivals each      at each free gate with ``arrive_prob``         one car in all with ``arrive_prob``, at a random free
+step                                                              gate
+first cars         such arrivals, drawn once before step 1        min(4, N) cars, each at a gate of its own
+moves              all at once                                    in the order of the cars' numbers: a later car sees an
+                                                                  earlier one's new cell
+collision          each pair of cars that share a cell after      each car whose next cell is occupied at its turn; it
+                   the moves; everybody moves all the same        does not move, so it may collide again
+waiting car sees   nothing (zeros)                                car N on the cell (0, 0), with the route "right"
+arrived car sees   nothing (zeros)                                the 3 x 3 cells around its destination
+=================  =============================================  ====================================================
+
+What the descriptions leave open, decided here: a gate takes a new car only when nobody stands on it (ma-gym does so);
+cars enter in the order of their numbers, and no car enters twice ("10 vehicles in total"); which gates they use when fewer
+cars wait than gates are free is random; a car that reaches the edge is off the map at once. One thing of ma-gym is not
+reproduced: there a waiting car shows the route of the LAST episode, and here no episode depends on the one before.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..config import shown, whole
+from ..core import Discrete, EnvSpec, Observation
+from .base import World
+from .traffic_drawing import Car, draw_traffic
+
+GAS, BRAKE = 0, 1
+SIZE = 14
+GATES = (((7, 0), (0, 1)), ((13, 7), (-1, 0)), ((6, 13), (0, -1)), ((0, 6), (1, 0)))  # cell, heading (rows down, columns right)
+ROUTES = ("straight on", "right", "left")
+TURN_AFTER = {1: 7, 2: 8}  # a right turn leaves from the 7th cell of the way, a left turn from the 8th
+CELLS = [(r, c) for r in range(SIZE) for c in range(SIZE) if r in (6, 7) or c in (6, 7)]  # the 52 cells of the roads
+WAITING_CELL = len(CELLS)  # (0, 0), where ma-gym lets cars wait
+NOWHERE, UNSEEN = WAITING_CELL + 1, WAITING_CELL + 2  # a cell that is always empty; one that nobody looks at
+LONGEST = 16  # numbers kept for one way through the junction: (gate * 3 + route) * LONGEST + cells passed = a car's place
+WAIT = len(GATES) * len(ROUTES) * LONGEST  # the place of a car that has not entered
+
+
+def way(gate: int, route: int) -> list[tuple[int, int]]:
+    """The 13 to 15 cells (row, column) from a gate to the edge."""
+    (r, c), (dr, dc) = GATES[gate]
+    cells = []
+    while 0 <= r < SIZE and 0 <= c < SIZE:
+        cells.append((r, c))
+        if len(cells) == TURN_AFTER.get(route):
+            dr, dc = (dc, -dr) if route == 1 else (-dc, dr)
+        r, c = r + dr, c + dc
+    return cells
+
+
+@functools.cache
+def tables(n: int, faithful: bool) -> dict[str, Tensor]:
+    """What a car's place (0..192) means, so that a step only looks things up.
+
+    =======  ==============  ==================================================================================
+    bit      [193]           2 ** (number of its cell) while it is on the road, else 0: a set of cells is a sum
+    arrived  [193] bool      at the end of its way
+    view     [193, 9]        the 3 x 3 cells around it, row by row; NOWHERE for what it cannot see
+    spots    [N * 193, 4]    where on the map of features car i (rows 193 i ...) writes its number, row, column and route
+    values   [193, 4]        what it writes there: 1, row / 13, column / 13, 1
+    true     [193, 12]       its part of the compact state, without the age
+    =======  ==============  ==================================================================================
+    """
+    features = n + 5
+    t = {
+        "bit": torch.zeros(WAIT + 1, dtype=torch.long),
+        "arrived": torch.zeros(WAIT + 1, dtype=torch.bool),
+        "view": torch.full((WAIT + 1, 9), NOWHERE),
+        "spots": torch.full((n, WAIT + 1, 4), UNSEEN * features),
+        "values": torch.zeros(WAIT + 1, 4),
+        "true": torch.zeros(WAIT + 1, 12),
+    }
+    number = {cell: i for i, cell in enumerate(CELLS)} | {(0, 0): WAITING_CELL}
+    places = [(gate, route, k, cell) for gate in range(4) for route in range(3) for k, cell in enumerate(way(gate, route))]
+    for gate, route, k, (r, c) in [*places, (None, 1, 0, (0, 0))]:
+        waits = gate is None
+        i = WAIT if waits else (gate * 3 + route) * LONGEST + k
+        arrived = not waits and k == len(way(gate, route)) - 1
+        on_road = not waits and not arrived
+        position = torch.tensor([r, c], dtype=torch.float64).div(SIZE - 1).float()
+        t["bit"][i] = 2 ** number[r, c] * on_road
+        t["arrived"][i] = arrived
+        t["values"][i] = torch.tensor([1, *position, 1])
+        t["true"][i, [waits, on_road, arrived].index(True)] = 1
+        if on_road:
+            t["true"][i, [3 + gate, 7 + route]] = 1
+            t["true"][i, 10:] = position
+        if on_road or faithful:
+            around = [(r + dr, c + dc) for dr in (-1, 0, 1) for dc in (-1, 0, 1)]
+            t["view"][i] = torch.tensor([number.get(cell, NOWHERE) for cell in around])
+        for car in range(n):
+            if on_road or (faithful and waits and car == n - 1):
+                t["spots"][car, i] = number[r, c] * features + torch.tensor([car, n, n + 1, n + 2 + route])
+    return {**t, "spots": t["spots"].flatten(0, 1)}
+
+
+class TrafficJunction(World):
+    """N cars at a crossing; obs [B,N,9 * (N+5)].
+
+    Each car sees the 3 x 3 cells around it, row by row. A cell holds N + 5 numbers: the number of the car on it (one-hot
+    N), row / 13, column / 13, its route (one-hot 3: straight on, right, left); zeros if nobody is there. Where several
+    cars stand on one cell (never with ``faithful``) all their numbers and routes are 1.
+
+    ==============  =============================================================================================
+    n_cars          N, 1 to 10
+    faithful        reproduce ma-gym 0.0.14 exactly (see the top of this file)
+    state           "concatenated" (default): all observations, as in EPyMARL's wrapper. "compact": the true state, 13
+                    numbers per car: waiting, on the road, arrived (one-hot 3), gate (one-hot 4), route (one-hot 3),
+                    row / 13, column / 13, age / 100; all but the first three are 0 off the road
+    arrive_prob     probability of an arrival: see the top of this file (ma-gym: 0.5)
+    episode_limit   steps until an episode is truncated (ma-gym: 100)
+    ==============  =============================================================================================
+
+    info: ``collisions`` [B] in this step; ``arrived`` [B] cars so far; ``won`` [B] bool: all have arrived, and none ever
+    collided. Raises ValueError or TypeError in one sentence for an option that cannot work.
+    """
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        device="auto",
+        seed: int = 0,
+        n_cars: int = 10,
+        faithful: bool = False,
+        state: str = "concatenated",
+        arrive_prob: float = 0.5,
+        episode_limit: int = 100,
+    ):
+        n = whole("n_cars", n_cars, 1)
+        if n > 10:
+            raise ValueError(f"n_cars must be at most 10, as in ma-gym, not {n}.")
+        if state not in ("concatenated", "compact"):
+            raise ValueError(f"state must be 'concatenated' or 'compact', not {shown(state)}.")
+        if not isinstance(faithful, bool):
+            raise TypeError(f"faithful must be True or False, not {shown(faithful)}.")
+        if isinstance(arrive_prob, bool) or not isinstance(arrive_prob, (int, float)) or not 0 <= arrive_prob <= 1:
+            raise ValueError(f"arrive_prob must be a probability from 0 to 1, not {shown(arrive_prob)}.")
+        self.faithful, self.arrive_prob, self.compact = faithful, float(arrive_prob), state == "compact"
+        limit, obs_dim = whole("episode_limit", episode_limit, 1), 9 * (n + 5)
+        state_dim = 13 * n if self.compact else n * obs_dim
+        name = f"traffic-junction-{n}"
+        self.spec = EnvSpec(name, n, obs_dim, state_dim, limit, Discrete(2), state_is_obs=not self.compact)
+        options = dict(n_cars=n, faithful=faithful, state=state, arrive_prob=arrive_prob, episode_limit=limit)
+        super().__init__(num_envs, device, seed, **options)
+        self.table = {k: v.to(self.device) for k, v in tables(n, faithful).items()}
+        self.car = torch.arange(n, device=self.device)
+        self.gate_bits = self.table["bit"][: WAIT : 3 * LONGEST]
+        self.world = (UNSEEN + 1) * torch.arange(self.num_envs, device=self.device).view(-1, 1, 1)  # first row of its map
+
+    def _look_up(self, name: str, place: Tensor) -> Tensor:
+        """Rows of a table by place [B,N]."""
+        table = self.table[name]
+        return table.index_select(0, place.flatten()).view(*place.shape, *table.shape[1:])
+
+    def _draw_start(self) -> dict[str, Tensor]:
+        """gate [B,4] in [0,1): gates with small numbers come first; route [B,N] of each car, in 0..2."""
+        b, n, g = self.num_envs, self.spec.n_agents, self.generator
+        return {
+            "gate": torch.rand(b, 4, generator=g, device=self.device),
+            "route": torch.randint(3, (b, n), generator=g, device=self.device),
+        }
+
+    def _draw_step(self) -> dict[str, Tensor]:
+        """gate [B,4] as at the start; faithful: also arrive [B] in [0,1), an arrival where it is below ``arrive_prob``."""
+        u = torch.rand(self.num_envs, 5 if self.faithful else 4, generator=self.generator, device=self.device)
+        return {"gate": u[:, :4], "arrive": u[:, 4]} if self.faithful else {"gate": u}
+
+    def _start(self, draws):
+        b, n = self.num_envs, self.spec.n_agents
+        state = {
+            "place": torch.full((b, n), WAIT, device=self.device),
+            "age": torch.zeros(b, n, dtype=torch.long, device=self.device),
+            "route": draws["route"],
+            "collided": torch.zeros(b, n, dtype=torch.bool, device=self.device),  # in the last step
+            "crashes": torch.zeros(b, dtype=torch.long, device=self.device),  # so far
+            "score": torch.zeros(b, device=self.device),  # return so far, for the picture
+        }
+        if self.faithful:
+            order, count = draws["gate"].argsort(-1), torch.full((b,), 4, device=self.device)
+        else:
+            order, count = self._arrivals(state["place"], draws)
+        return {**state, "place": self._enter(state, order, count)}
+
+    def _arrivals(self, place: Tensor, draws) -> tuple[Tensor, Tensor]:
+        """Gates [B,4] in the order in which they take a car, and how many of them do [B]."""
+        u = draws["gate"]
+        free = (self._look_up("bit", place).unsqueeze(-1) != self.gate_bits).all(1)
+        if self.faithful:
+            count = free.any(-1) & (draws["arrive"] < self.arrive_prob)
+        else:  # u < p opens a gate, and among the open ones u is still uniform: it also says who comes first
+            free = free & (u < self.arrive_prob)
+            count = free.sum(-1)
+        return torch.where(free, u, 2.0).argsort(-1), count.long()
+
+    def _enter(self, state, order: Tensor, count: Tensor) -> Tensor:
+        """Places [B,N] after the next ``count`` [B] cars entered, the k-th one through gate ``order[:, k]``."""
+        waiting = state["place"] == WAIT  # always the last numbers
+        turn = self.car - (~waiting).sum(-1, keepdim=True)
+        enters = waiting & (turn < count.unsqueeze(-1))
+        gate = order.gather(-1, turn.clamp(0, 3))
+        return torch.where(enters, (gate * 3 + state["route"]) * LONGEST, state["place"])
+
+    def _advance(self, state, actions, draws):
+        place = state["place"]
+        here = self._look_up("bit", place)
+        on_road = here != 0
+        gas = (actions == GAS) & on_road
+        if self.faithful:
+            collided = self._one_by_one(here, self._look_up("bit", place + gas), gas)
+            place, collisions = place + (gas & ~collided), collided.sum(-1)
+        else:
+            place = place + gas
+            there = self._look_up("bit", place)
+            others = (there.unsqueeze(-1) == there.unsqueeze(-2)).sum(-1) - 1
+            collided = (others > 0) & (there != 0)
+            collisions = (others * collided).sum(-1) // 2
+        age = state["age"] + on_road
+        reward = (1000 * collisions + (age * on_road).sum(-1)) / -100  # whole hundredths: exact
+        new = {**state, "age": age, "collided": collided, "crashes": state["crashes"] + collisions}
+        new["score"] = state["score"] + reward
+        new["place"] = place
+        new["place"] = self._enter(new, *self._arrivals(place, draws))
+        arrived = self._look_up("arrived", place).sum(-1)
+        over = arrived == self.spec.n_agents
+        info = {"collisions": collisions, "arrived": arrived, "won": over & (new["crashes"] == 0)}
+        return new, reward, over, info
+
+    def _one_by_one(self, here: Tensor, there: Tensor, gas: Tensor) -> Tensor:
+        """Who collides [B,N] when cars move in the order of their numbers: a loop over N, because car i's move depends on
+        all earlier ones. The 52 road cells are the bits of one integer per world, so a turn is four operations on [B]."""
+        taken, hits = here.sum(-1), []
+        for want, swap in zip((there * gas).unbind(-1), (here ^ there).unbind(-1), strict=True):
+            hit = taken & want
+            taken = taken ^ torch.where(hit == 0, swap, 0)
+            hits.append(hit)
+        return torch.stack(hits, -1) != 0
+
+    def _observe(self, state):
+        b, n, place = self.num_envs, self.spec.n_agents, state["place"]
+        # A map of features [B, 55 cells, N+5]: cars write only where they are; cars on one cell write the same position.
+        spots = self._look_up("spots", place + self.car * (WAIT + 1)).flatten(1)
+        features = torch.zeros(b, (UNSEEN + 1) * (n + 5), device=self.device)
+        features.scatter_(1, spots, self._look_up("values", place).flatten(1))
+        seen = (self._look_up("view", place) + self.world).flatten()
+        obs = features.view(-1, n + 5).index_select(0, seen).view(b, n, -1)
+        if self.compact:
+            age = state["age"] * (self._look_up("bit", place) != 0) / 100
+            whole_state = torch.cat([self._look_up("true", place), age.unsqueeze(-1)], -1).flatten(1)
+        else:
+            whole_state = obs.flatten(1)
+        return Observation(obs, whole_state, torch.ones(b, n, 2, dtype=torch.bool, device=self.device))
+
+    def frame(self, index: int = 0) -> np.ndarray:
+        """The map from above: cars with their numbers and blinkers, collisions, who waits, who arrived, clock and score."""
+        if self.state is None:
+            raise RuntimeError("Call reset() before frame().")
+        state = {k: v[index].tolist() for k, v in self.state.items()}
+        cars, waiting, arrived = [], [], []
+        for car, (place, collided) in enumerate(zip(state["place"], state["collided"], strict=True)):
+            gate, route, k = place // LONGEST // 3, place // LONGEST % 3, place % LONGEST
+            if place == WAIT:
+                waiting.append(car)
+            elif k == len(cells := way(gate, route)) - 1:
+                arrived.append(car)
+            else:
+                heading = (cells[k][0] - cells[k - 1][0], cells[k][1] - cells[k - 1][1]) if k else GATES[gate][1]
+                blinker = {1: 1, 2: -1}.get(route, 0) if k < TURN_AFTER.get(route, 0) else 0
+                cars.append(Car(car, cells[k], heading, blinker, collided))
+        clock, limit = int(self.clock[index]), self.spec.episode_limit
+        return draw_traffic(cars, waiting, arrived, clock, limit, state["score"], state["crashes"])
+
+
+def look_first(world: TrafficJunction) -> Tensor:
+    """Actions [B,N] of a hand rule that knows everything: go only if the next cell is free, else brake.
+
+    Free means that no car stands on it, and that no car with a smaller number is about to enter it. Nobody ever collides,
+    but four cars that turn left can block each other until the time runs out.
+    """
+    bit, place, gas = world.table["bit"], world.state["place"], []
+    cells, next_cells = bit[place].unbind(-1), bit[(place + 1).clamp(max=WAIT)].unbind(-1)
+    taken = functools.reduce(torch.bitwise_or, cells)
+    for here, ahead in zip(cells, next_cells, strict=True):
+        go = (here != 0) & ((taken & ahead) == 0)
+        taken = taken | torch.where(go, ahead, 0)
+        gas.append(go)
+    return torch.where(torch.stack(gas, -1), GAS, BRAKE)
