@@ -13,6 +13,7 @@ WORLDS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "junction": ("junction", "Junction", {}),
     "two-step": ("matrix", "TwoStep", {}),
     "product-game": ("product", "ProductGame", {}),
+    "lumberjacks": ("lumberjacks", "Lumberjacks", {}),
     "traffic-junction-4": ("traffic_junction", "TrafficJunction", {"n_cars": 4}),
     "traffic-junction-10": ("traffic_junction", "TrafficJunction", {"n_cars": 10}),
 }
