@@ -194,7 +194,7 @@ class Lumberjacks(World):
             raise RuntimeError("Call reset() before frame().")
         cells = self.state["trees"][index].unflatten(0, (self.width, -1))[self.grid, self.grid].cpu().numpy()
         agents = [(x // self.width - self.view, x % self.width - self.view) for x in self.state["agents"][index].tolist()]
-        text = f"step {int(self.clock[index])} of {self.spec.episode_limit},  {int(self.state['left'][index])} trees left"
+        text = f"step {int(self.clock[index])} of {self.spec.episode_limit},  trees left: {int(self.state['left'][index])}"
         return draw_clearing(cells, self.spec.n_agents, agents, text)
 
 
