@@ -72,17 +72,18 @@ def tables(n: int, faithful: bool) -> dict[str, Tensor]:
     bit      [193]           2 ** (number of its cell) while it is on the road, else 0: a set of cells is a sum
     arrived  [193] bool      at the end of its way
     view     [193, 9]        the 3 x 3 cells around it, row by row; NOWHERE for what it cannot see
-    spots    [N * 193, 4]    where on the map of features car i (rows 193 i ...) writes its number, row, column and route
-    values   [193, 4]        what it writes there: 1, row / 13, column / 13, 1
+    cell     [N * 193]       where others see car i (rows 193 i ...): the number of its cell, or UNSEEN
+    spots    [N * 193, 4]    which of a cell's N + 5 numbers it sets: its own, row, column, its route
+    values   [193, 4]        to what: 1, row / 13, column / 13, 1
     true     [193, 12]       its part of the compact state, without the age
     =======  ==============  ==================================================================================
     """
-    features = n + 5
     t = {
         "bit": torch.zeros(WAIT + 1, dtype=torch.long),
         "arrived": torch.zeros(WAIT + 1, dtype=torch.bool),
         "view": torch.full((WAIT + 1, 9), NOWHERE),
-        "spots": torch.full((n, WAIT + 1, 4), UNSEEN * features),
+        "cell": torch.full((n, WAIT + 1), UNSEEN),
+        "spots": torch.zeros(n, WAIT + 1, 4, dtype=torch.long),
         "values": torch.zeros(WAIT + 1, 4),
         "true": torch.zeros(WAIT + 1, 12),
     }
@@ -105,9 +106,10 @@ def tables(n: int, faithful: bool) -> dict[str, Tensor]:
             around = [(r + dr, c + dc) for dr in (-1, 0, 1) for dc in (-1, 0, 1)]
             t["view"][i] = torch.tensor([number.get(cell, NOWHERE) for cell in around])
         for car in range(n):
+            t["spots"][car, i] = torch.tensor([car, n, n + 1, n + 2 + route])
             if on_road or (faithful and waits and car == n - 1):
-                t["spots"][car, i] = number[r, c] * features + torch.tensor([car, n, n + 1, n + 2 + route])
-    return {**t, "spots": t["spots"].flatten(0, 1)}
+                t["cell"][car, i] = number[r, c]
+    return {**t, "cell": t["cell"].flatten(), "spots": t["spots"].flatten(0, 1)}
 
 
 class TrafficJunction(World):
@@ -160,8 +162,10 @@ class TrafficJunction(World):
         super().__init__(num_envs, device, seed, **options)
         self.table = {k: v.to(self.device) for k, v in tables(n, faithful).items()}
         self.car = torch.arange(n, device=self.device)
-        self.gate_bits = self.table["bit"][: WAIT : 3 * LONGEST]
-        self.world = (UNSEEN + 1) * torch.arange(self.num_envs, device=self.device).view(-1, 1, 1)  # first row of its map
+        self.car_rows = (WAIT + 1) * self.car
+        entrances = slice(0, WAIT, 3 * LONGEST)
+        self.gate_bits, self.gate_cells = self.table["bit"][entrances], self.table["cell"][entrances]
+        self.world = (n + 1) * torch.arange(self.num_envs, device=self.device).unsqueeze(-1)  # its first row in ``_observe``
 
     def _look_up(self, name: str, place: Tensor) -> Tensor:
         """Rows of a table by place [B,N]."""
@@ -194,19 +198,18 @@ class TrafficJunction(World):
         if self.faithful:
             order, count = draws["gate"].argsort(-1), torch.full((b,), 4, device=self.device)
         else:
-            order, count = self._arrivals(state["place"], draws)
+            order, count = self._arrivals(torch.ones(b, 4, dtype=torch.bool, device=self.device), draws)
         return {**state, "place": self._enter(state, order, count)}
 
-    def _arrivals(self, place: Tensor, draws) -> tuple[Tensor, Tensor]:
-        """Gates [B,4] in the order in which they take a car, and how many of them do [B]."""
+    def _arrivals(self, free: Tensor, draws) -> tuple[Tensor, Tensor]:
+        """Gates [B,4] in the order in which they take a car, and how many of them do [B]; free [B,4] bool."""
         u = draws["gate"]
-        free = (self._look_up("bit", place).unsqueeze(-1) != self.gate_bits).all(1)
         if self.faithful:
             count = free.any(-1) & (draws["arrive"] < self.arrive_prob)
         else:  # u < p opens a gate, and among the open ones u is still uniform: it also says who comes first
             free = free & (u < self.arrive_prob)
             count = free.sum(-1)
-        return torch.where(free, u, 2.0).argsort(-1), count.long()
+        return torch.where(free, u, 2.0).argsort(-1), count
 
     def _enter(self, state, order: Tensor, count: Tensor) -> Tensor:
         """Places [B,N] after the next ``count`` [B] cars entered, the k-th one through gate ``order[:, k]``."""
@@ -217,51 +220,60 @@ class TrafficJunction(World):
         return torch.where(enters, (gate * 3 + state["route"]) * LONGEST, state["place"])
 
     def _advance(self, state, actions, draws):
-        place = state["place"]
-        here = self._look_up("bit", place)
+        here = self._look_up("bit", state["place"])
         on_road = here != 0
         gas = (actions == GAS) & on_road
         if self.faithful:
-            collided = self._one_by_one(here, self._look_up("bit", place + gas), gas)
-            place, collisions = place + (gas & ~collided), collided.sum(-1)
+            collided, taken = self._one_by_one(here, self._look_up("bit", state["place"] + gas), gas)
+            place = state["place"] + (gas & ~collided)
+            collisions = collided.sum(-1)
+            free = (taken.unsqueeze(-1) & self.gate_bits) == 0
         else:
-            place = place + gas
-            there = self._look_up("bit", place)
-            others = (there.unsqueeze(-1) == there.unsqueeze(-2)).sum(-1) - 1
-            collided = (others > 0) & (there != 0)
-            collisions = (others * collided).sum(-1) // 2
+            place = state["place"] + gas
+            cell = self._look_up("cell", place)
+            cars = torch.zeros(self.num_envs, UNSEEN + 1, dtype=torch.long, device=self.device)
+            cars.scatter_add_(1, cell, torch.ones_like(cell))
+            others = (cars.gather(1, cell) - 1) * (cell != UNSEEN)
+            collided, collisions = others > 0, others.sum(-1) // 2
+            free = cars.index_select(1, self.gate_cells) == 0
         age = state["age"] + on_road
         reward = (1000 * collisions + (age * on_road).sum(-1)) / -100  # whole hundredths: exact
-        new = {**state, "age": age, "collided": collided, "crashes": state["crashes"] + collisions}
-        new["score"] = state["score"] + reward
-        new["place"] = place
-        new["place"] = self._enter(new, *self._arrivals(place, draws))
+        crashes = state["crashes"] + collisions
+        new = {**state, "place": place, "age": age, "collided": collided, "crashes": crashes, "score": state["score"] + reward}
+        new["place"] = self._enter(new, *self._arrivals(free, draws))
         arrived = self._look_up("arrived", place).sum(-1)
         over = arrived == self.spec.n_agents
-        info = {"collisions": collisions, "arrived": arrived, "won": over & (new["crashes"] == 0)}
-        return new, reward, over, info
+        return new, reward, over, {"collisions": collisions, "arrived": arrived, "won": over & (crashes == 0)}
 
-    def _one_by_one(self, here: Tensor, there: Tensor, gas: Tensor) -> Tensor:
-        """Who collides [B,N] when cars move in the order of their numbers: a loop over N, because car i's move depends on
-        all earlier ones. The 52 road cells are the bits of one integer per world, so a turn is four operations on [B]."""
+    def _one_by_one(self, here: Tensor, there: Tensor, gas: Tensor) -> tuple[Tensor, Tensor]:
+        """Who collides [B,N], and the bits of the cells taken afterwards [B], when cars move in the order of their numbers.
+
+        A loop over N, because a car's move depends on all earlier ones. The 52 cells of the roads are the bits of one
+        integer per world, so that a car's turn is four operations on [B].
+        """
         taken, hits = here.sum(-1), []
         for want, swap in zip((there * gas).unbind(-1), (here ^ there).unbind(-1), strict=True):
             hit = taken & want
             taken = taken ^ torch.where(hit == 0, swap, 0)
             hits.append(hit)
-        return torch.stack(hits, -1) != 0
+        return torch.stack(hits, -1) != 0, taken
 
     def _observe(self, state):
         b, n, place = self.num_envs, self.spec.n_agents, state["place"]
-        # A map of features [B, 55 cells, N+5]: cars write only where they are; cars on one cell write the same position.
-        spots = self._look_up("spots", place + self.car * (WAIT + 1)).flatten(1)
-        features = torch.zeros(b, (UNSEEN + 1) * (n + 5), device=self.device)
-        features.scatter_(1, spots, self._look_up("values", place).flatten(1))
-        seen = (self._look_up("view", place) + self.world).flatten()
-        obs = features.view(-1, n + 5).index_select(0, seen).view(b, n, -1)
+        place_of_car = place + self.car_rows
+        cell = self._look_up("cell", place_of_car)
+        # Who is on a cell: 0 nobody, else 1 + the number of one of its cars, in whose row all of them write.
+        who = torch.zeros(b, UNSEEN + 1, dtype=torch.long, device=self.device)
+        who.scatter_(1, cell, (self.car + 1).expand(b, n))
+        spots = (who.gather(1, cell) * (n + 5)).unsqueeze(-1) + self._look_up("spots", place_of_car)
+        rows = torch.zeros(b, (n + 1) * (n + 5), device=self.device)
+        rows.scatter_(1, spots.flatten(1), self._look_up("values", place).flatten(1))
+        seen = who.gather(1, self._look_up("view", place).flatten(1)) + self.world
+        obs = rows.view(-1, n + 5).index_select(0, seen.flatten()).view(b, n, -1)
         if self.compact:
-            age = state["age"] * (self._look_up("bit", place) != 0) / 100
-            whole_state = torch.cat([self._look_up("true", place), age.unsqueeze(-1)], -1).flatten(1)
+            true = self._look_up("true", place)
+            age = state["age"].unsqueeze(-1) * true[..., 1:2] / 100  # 0 off the road
+            whole_state = torch.cat([true, age], -1).flatten(1)
         else:
             whole_state = obs.flatten(1)
         return Observation(obs, whole_state, torch.ones(b, n, 2, dtype=torch.bool, device=self.device))
