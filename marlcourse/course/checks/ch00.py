@@ -37,9 +37,9 @@ def joint_actions(n_agents, n_actions):
     title="all joint actions of a team",
     reference=joint_actions,
     hints=[
-        "Two agents with two actions each: (0, 0), (0, 1), (1, 0), (1, 1). It is a lock with N wheels of A digits.",
-        "`torch.cartesian_prod(x, y, z)` makes one row for each combination of an entry of x, of y and of z.",
-        "One `torch.arange(n_actions)` for each agent: `torch.cartesian_prod(*[...] * n_agents)`.",
+        "Two agents with two actions each: (0, 0), (0, 1), (1, 0), (1, 1). It is a lock: what are its wheels, its digits?",
+        "Each agent is one wheel, and its digits are its actions: N wheels with A digits each, not A wheels with N.",
+        "`wheels = [torch.arange(n_actions) for agent in range(n_agents)]`",
     ],
     difficulty=1,
     importance=4,
