@@ -1,0 +1,186 @@
+"""The grid-world study behind chapters 03 to 06: several learners, several seeds, 200,000 environment steps each.
+
+    python benchmarks/grid_study.py list
+    python benchmarks/grid_study.py run lumberjacks --processes 2      # resumable: call it again to go on
+    python benchmarks/grid_study.py run lumberjacks --learners QMIX VDN --seeds 5-19
+    python benchmarks/grid_study.py gather lumberjacks                 # datasets/grid_lumberjacks.csv from finished runs
+
+Every run is PyMARL's preset with 8 worlds, 8 updates per collect (one per episode) and batches of 32 episodes, on one
+thread; learners of one study differ in nothing but what their name says. An evaluation (8 greedy episodes) and a
+reading of the credit meter are taken at about every 1,000 environment steps. Runs lie in $MARLCOURSE_CACHE/grid_study.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import marlcourse as mc
+from marlcourse.comparison import cache_folder
+
+STEPS, WORLDS, EVERY, EPISODES = 200_000, 8, 1_000, 8
+COMMON = {"updates_per_collect": 8, "batch_size": 32}
+GRE_SEARCHED = (1e-3, 5e-4, 1e-4)  # Zhao et al. 2022, caption of Figure 8
+
+# study -> (world, its options, learners worth running, is the credit of the mixer logged?)
+STUDIES: dict[str, tuple[str, dict[str, Any], tuple[str, ...], bool]] = {
+    "lumberjacks": ("lumberjacks", {}, ("QMIX", "VDN", "IQL"), False),
+    "credit-lumberjacks": (
+        "lumberjacks",
+        {"faithful": True},
+        ("QMIX", "QMIX-simple", *(f"QMIX-GRE {w:g}" for w in GRE_SEARCHED)),
+        True,
+    ),
+    "credit-junction": (
+        "traffic-junction-10",
+        {"faithful": True},
+        ("QMIX", "QMIX-simple", *(f"QMIX-GRE {w:g}" for w in GRE_SEARCHED)),
+        True,
+    ),
+    "mnmpg-lumberjacks": ("lumberjacks", {}, ("MNMPG", "QMIX_large"), False),
+}
+
+
+def learner(name: str, spec, seed: int):
+    """An algorithm by its name in this study."""
+    kind, _, weight = name.partition(" ")
+    if kind == "QMIX-GRE":
+        return mc.QMIXGRE(spec, mc.QMIXGRE.Config.preset("pymarl", entropy_weight=float(weight), **COMMON), seed=seed)
+    classes = {"QMIX": "QMIX", "VDN": "VDN", "IQL": "IQL", "QMIX-simple": "QMIXSimple"}
+    one = getattr(mc, classes[kind])
+    return one(spec, one.Config.preset("pymarl", **COMMON), seed=seed)
+
+
+def folder(study: str, name: str, seed: int, steps: int) -> Path:
+    return cache_folder() / "grid_study" / f"{study}-{steps}" / name.replace(" ", "-") / str(seed)
+
+
+def play(study: str, name: str, seed: int, steps: int) -> None:
+    """One run, from its checkpoint where there is one; ends with run.json and the team."""
+    world, options, _, credit = STUDIES[study]
+    place = folder(study, name, seed, steps)
+    env = mc.make(world, num_envs=WORLDS, device="cpu", seed=seed, **options)
+    callbacks = [mc.CreditMeter()] if credit else []
+    if (place / "checkpoint.pt").exists():
+        trainer = mc.Trainer.resume(place, env, callbacks=callbacks)
+    else:
+        settings = {"run_dir": place, "eval_every": EVERY, "eval_episodes": EPISODES, "checkpoint_every": 50_000}
+        trainer = mc.Trainer(env, learner(name, env.spec, seed), seed=seed, callbacks=callbacks, **settings)
+    run = trainer.fit(steps, progress=False)
+    if run.interrupted:
+        sys.exit(130)
+    mc.save_team(trainer.algorithm, place / "team.pt")
+    run.save(place / "finished.json")
+    for heavy in place.iterdir():  # the replay is not needed again
+        if heavy.name not in ("finished.json", "team.pt"):
+            subprocess.run(["rm", "-r", str(heavy)], check=True) if heavy.is_dir() else heavy.unlink()
+
+
+def run(study: str, names: list[str], seeds: list[int], steps: int, processes: int) -> int:
+    """All runs that are not finished, ``processes`` at a time; seeds outside, so that what stands is balanced."""
+    todo = [
+        (name, seed) for seed in seeds for name in names if not (folder(study, name, seed, steps) / "finished.json").exists()
+    ]
+    print(f"{study}: {len(todo)} runs to do, {len(names) * len(seeds) - len(todo)} done")
+    running: dict[subprocess.Popen, tuple[str, int, float]] = {}
+    failed, started = 0, time.perf_counter()
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    try:
+        while todo or running:
+            while todo and len(running) < processes:
+                name, seed = todo.pop(0)
+                words = [
+                    sys.executable,
+                    __file__,
+                    "one",
+                    study,
+                    "--learners",
+                    name,
+                    "--seeds",
+                    str(seed),
+                    "--steps",
+                    str(steps),
+                ]
+                running[subprocess.Popen(words, env=env)] = (name, seed, time.perf_counter())
+            time.sleep(0.5)
+            for process in [p for p in running if p.poll() is not None]:
+                name, seed, began = running.pop(process)
+                failed += process.returncode != 0
+                word = "done" if process.returncode == 0 else f"stopped with {process.returncode}"
+                now = time.perf_counter()
+                print(
+                    f"{now - started:7.0f} s  {name}, seed {seed}: {word} in {now - began:.0f} s, {len(todo)} wait", flush=True
+                )
+    except KeyboardInterrupt:
+        for process in running:
+            process.send_signal(2)
+            process.wait()
+        print("stopped; finished runs and checkpoints are kept: run the same line again to go on")
+        return 130
+    return int(failed > 0)
+
+
+def gather(study: str, steps: int) -> None:
+    """datasets/grid_<study>.csv: one row per evaluation of every finished run."""
+    import pandas as pd
+
+    from marlcourse.course.data import save_dataset
+
+    root = folder(study, "x", 0, steps).parents[1]
+    tables, seconds, seeds = [], [], set()
+    for name in STUDIES[study][2]:
+        for file in sorted((root / name.replace(" ", "-")).glob("*/finished.json"), key=lambda f: int(f.parent.name)):
+            one = mc.Run.load(file)
+            tables.append(one.frame().assign(algorithm=name, seed=one.seed))
+            seconds.append(one.wall_time)
+            seeds.add(one.seed)
+    if not tables:
+        raise SystemExit(f"No finished run of {study} in {root}: run it first.")
+    table = pd.concat(tables).drop(columns=["wall_time"])
+    first = ["algorithm", "seed", "env_steps"]
+    table = table[first + [c for c in table.columns if c not in first]]
+    numbers = table.select_dtypes("float").columns
+    table[numbers] = table[numbers].map(lambda x: float(f"{x:.5g}"))
+    command = f"python benchmarks/grid_study.py run {study} && python benchmarks/grid_study.py gather {study}"
+    notes = f"{len(tables)} runs of {steps:,} environment steps; {min(seconds):.0f} to {max(seconds):.0f} s each on one thread"
+    print(save_dataset(f"grid_{study.replace('-', '_')}.csv", table, command=command, seeds=sorted(seeds), notes=notes))
+
+
+def numbers(text: str) -> list[int]:
+    """ "0-4" or "7"."""
+    first, _, last = text.partition("-")
+    return list(range(int(first), int(last or first) + 1))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["list", "run", "one", "gather"])
+    parser.add_argument("study", nargs="?", choices=list(STUDIES))
+    parser.add_argument("--learners", nargs="+")
+    parser.add_argument("--seeds", type=numbers, default=list(range(5)))
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--processes", type=int, default=2)
+    options = parser.parse_args()
+    if options.what == "list" or options.study is None:
+        for study, (world, chosen, names, _) in STUDIES.items():
+            print(f"{study:20} {world} {chosen or ''}: {', '.join(names)}")
+        return 0
+    names = options.learners or list(STUDIES[options.study][2])
+    if unknown := [name for name in names if name not in STUDIES[options.study][2]]:
+        parser.error(f"{options.study} has no learner {', '.join(unknown)}; it has {', '.join(STUDIES[options.study][2])}")
+    if options.what == "gather":
+        gather(options.study, options.steps)
+        return 0
+    if options.what == "one":
+        play(options.study, names[0], options.seeds[0], options.steps)
+        return 0
+    return run(options.study, names, options.seeds, options.steps, options.processes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
