@@ -29,8 +29,12 @@ def credit(mixer: nn.Module, q: Tensor, state: Tensor, create_graph: bool = Fals
     The utilities are detached: whatever is learned from g moves the mixer alone. ``create_graph=True`` keeps the way back
     to the mixer's parameters. A utility that the mixer ignores has credit 0.
     """
+    q = q.detach()
     with torch.enable_grad():
-        q = q.detach().requires_grad_()
+        try:
+            q.requires_grad_()
+        except RuntimeError:  # inside torch.func, as in an Ensemble, where only torch.func takes gradients
+            return torch.func.grad(lambda q: mixer(q, state).sum())(q)
         (g,) = torch.autograd.grad(mixer(q, state).sum(), q, create_graph=create_graph, materialize_grads=True)
     return g
 
@@ -61,7 +65,8 @@ def normalised_entropy(g: Tensor) -> Tensor:
     """H = -sum_i p_i log p_i / log N with p_i = |g_i| / sum_j |g_j| (Zhao et al. 2022, Eqs. 6 and 7): [...,N] -> [...].
 
     1 where all agents get the same (nothing at all included), 0 where one gets everything, and 0 for a team of one, which
-    has nobody to tell apart. A monotonic mixer has g >= 0; of any other mixer the size of g counts.
+    has nobody to tell apart. The scale of g does not matter while it is well above 1e-8 (``TINY``). A monotonic mixer has
+    g >= 0; of any other mixer the size of g counts.
     """
     n = g.shape[-1]
     if n == 1:
