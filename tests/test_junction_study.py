@@ -299,11 +299,22 @@ def texts(ax):
 def test_squares_show_the_untrained_first_and_the_share_in_each_corner(small):
     figure = junction_plots.plot_squares(small, title="Four outcomes")
     assert [ax.get_title().replace("\n", " ") for ax in figure.axes] == ["untrained (step 0)", "LICA", "COMA (as released)"]
-    assert "12 initialisations after 2 policy steps" in figure.get_suptitle()
+    assert "12 initialisations, all drawn, after 2 policy steps" in figure.get_suptitle()
     shares = small["LICA"].shares()
     assert sorted(texts(figure.axes[1])) == sorted(f"{share:.0%}" for share in shares.values())
     dots = figure.axes[0].lines[-1].get_xydata()
     assert torch.allclose(torch.tensor(dots).float(), small["LICA"].p[0])
+
+
+def test_squares_draw_every_team_and_write_nothing_over_a_dot():
+    p = torch.rand(2, 1500, 2, generator=torch.Generator().manual_seed(0))
+    figure = junction_plots.plot_squares({"LICA": JunctionResult("LICA", p)})
+    figure.canvas.draw()
+    assert "1,500 initialisations, all drawn" in figure.get_suptitle()
+    for ax in figure.axes:
+        assert len(ax.lines[-1].get_xydata()) == 1500
+        square = ax.get_window_extent()
+        assert not any(square.overlaps(text.get_window_extent()) for text in ax.texts)
 
 
 def test_rate_draws_every_learner_the_null_and_the_committed_run(small):
@@ -340,7 +351,8 @@ def test_the_explorer_s_picture_follows_the_mix():
         dots = torch.tensor(left.lines[-1].get_xydata()).float()
         assert torch.allclose(dots, sweep[nearest].p[-1])
     left, right = junction_plots.plot_update(0.5, "reward", sweep).axes
-    assert not texts(left) and not right.lines and "no runs of the rule" in texts(right)[0]
+    drawn = [line for line in left.lines if line.get_marker() == "o"]
+    assert not texts(left) and not drawn and not right.lines and "runs of COMA" in texts(right)[0]
 
 
 def test_a_gradient_is_drawn_as_given():

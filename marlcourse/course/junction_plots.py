@@ -11,7 +11,8 @@ from .junction import OUTCOMES, JunctionResult, draw_weights, mean_update
 
 PAYOFF = [[0.0, 1.0], [1.0, 0.0]]
 LABELS = ("P(car 1 passes)", "P(car 2 passes)")
-CORNERS = dict(zip(OUTCOMES, [(0.04, 0.04), (0.04, 0.96), (0.96, 0.04), (0.96, 0.96)]))  # where each outcome lies
+CORNERS = dict(zip(OUTCOMES, [(0, 0), (0, 1), (1, 0), (1, 1)]))  # where each outcome lies
+ROOM = 20  # points between a square and its title, for the shares
 CAR_COLOURS = ("#0072B2", "#D55E00")
 
 
@@ -24,7 +25,7 @@ def _background(ax, arrows=None):
     image = ax.imshow(steps, origin="lower", extent=(0, 1, 0, 1), cmap="Greys", vmin=-0.1, vmax=1.6, interpolation="nearest")
     ax.axhline(0.5, color="white", lw=1)
     ax.axvline(0.5, color="white", lw=1)
-    ax.plot([0, 1], [1, 0], "*", ms=13, color="white", markeredgecolor=INK, clip_on=False, zorder=6)
+    ax.plot([0, 1], [1, 0], "*", ms=13, mfc="none", mec=INK, mew=1.3, clip_on=False, zorder=6)
     if arrows is not None:
         ax.quiver(*arrows, angles="xy", scale_units="xy", scale=1, pivot="mid", color="#263238", width=0.006, zorder=3)
     ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
@@ -53,19 +54,26 @@ def plot_gradient(direction: Callable[[torch.Tensor], torch.Tensor], title: str)
     return figure
 
 
+def _dots(ax, p: torch.Tensor, color: str) -> None:
+    """Every team of p [M,2] as one dot; the more of them, the smaller and the paler."""
+    size, alpha = (4, 0.6) if len(p) <= 500 else (2.5, 0.35)
+    ax.plot(*p.T.numpy(), "o", ms=size, color=color, alpha=alpha, mew=0, zorder=4, clip_on=False)
+
+
 def _shares(ax, result: JunctionResult, step: int) -> None:
-    """The share of each outcome, written in its corner."""
+    """The share of each outcome, written outside its corner, so that no dot is covered."""
     for outcome, share in result.shares(step).items():
         x, y = CORNERS[outcome]
-        box = {"boxstyle": "round,pad=0.25", "fc": "white", "ec": "none", "alpha": 0.85}
-        side = {"ha": "left" if x < 0.5 else "right", "va": "bottom" if y < 0.5 else "top"}
-        ax.text(x, y, f"{share:.0%}", fontsize=10.5, bbox=box, zorder=8, **side)
+        side = {"ha": "right" if x else "left", "va": "bottom" if y else "top"}
+        place = {"xy": (x, y), "xytext": (-8 if x else 8, 5 if y else -17), "textcoords": "offset points"}
+        ax.annotate(f"{share:.0%}", **place, **side, fontsize=10.5, fontweight="bold", annotation_clip=False)
+    ax.xaxis.labelpad = 17  # a row for the shares; the title leaves one too (pad=ROOM)
 
 
-def plot_squares(results: Mapping[str, JunctionResult], step: int = -1, shown: int = 300, title: str | None = None):
+def plot_squares(results: Mapping[str, JunctionResult], step: int = -1, title: str | None = None):
     """Where the starts stand: one square of all policies (P1, P2) for each label, the untrained ones first.
 
-    A dot is one initialisation (at most ``shown`` of them); the number in each corner is the share of all that round to it.
+    A dot is one initialisation, and all of them are drawn; outside each corner: the share of them that round to it.
     """
     import matplotlib.pyplot as plt
 
@@ -74,21 +82,20 @@ def plot_squares(results: Mapping[str, JunctionResult], step: int = -1, shown: i
     first = next(iter(results.values()))
     panels = {"untrained (step 0)": (first, 0), **{name: (r, step) for name, r in results.items()}}
     with context():
-        figure, axes = plt.subplots(1, len(panels), figsize=(2.5 * len(panels), 3.9), layout="constrained", squeeze=False)
+        figure, axes = plt.subplots(1, len(panels), figsize=(2.5 * len(panels), 4.3), layout="constrained", squeeze=False)
         for ax, (name, (result, at)) in zip(axes[0], panels.items()):
             _background(ax)
-            dots = result.p[at, :shown].numpy()
-            color = GREY if at == 0 else colour(name)
-            ax.plot(*dots.T, "o", ms=3, color=color, alpha=0.45, mew=0, zorder=4, clip_on=False)
-            _shares(ax, result, at)
-            ax.set_title(name.replace(" (", "\n("), fontsize=11, loc="center")
+            _dots(ax, result.p[at], GREY if at == 0 else colour(name))
+            ax.set_title(name.replace(" (", "\n("), fontsize=11, loc="center", pad=ROOM)
             ax.set_xlabel(LABELS[0])
+            _shares(ax, result, at)
         axes[0, 0].set_ylabel(LABELS[1])
         for ax in axes[0, 1:]:
             ax.tick_params(labelleft=False)
         steps = len(first.p) - 1 if step == -1 else step
-        count = f"{first.p.shape[1]:,} initialisations after {steps} policy steps; ★ optimum, corner: share that rounds to it"
-        figure.suptitle("\n".join(t for t in (title, count) if t), fontsize=12, x=0.01, ha="left")
+        count = f"{first.p.shape[1]:,} initialisations, all drawn, after {steps} policy steps"
+        legend = "★ optimum; outside each corner: the share that rounds to it"
+        figure.suptitle("\n".join(t for t in (title, f"{count}; {legend}") if t), fontsize=12, x=0.01, ha="left")
     return figure
 
 
@@ -183,12 +190,12 @@ def plot_push(*cases: tuple[str, float]):
     from ..viz.style import context
 
     with context():
-        size = (3.9 * len(cases) + 0.2, 4.3)
+        size = (3.9 * len(cases) + 0.2, 4.5)
         figure, axes = plt.subplots(1, len(cases), figsize=size, layout="constrained", squeeze=False)
         for ax, (rule, mix) in zip(axes[0], cases):
             _push(ax, mix, rule)
         figure.suptitle(
-            "mean push on the logits (dz); arrow: .55 of the side for a push of 1, cut at .11; ★ optimum",
+            "exact mean push on the logits (dz); ★ optimum\narrow: .55 of the side for a push of 1, cut at .11",
             x=0.01,
             ha="left",
             fontsize=12,
@@ -200,34 +207,37 @@ def plot_update(mix: float, rule: str, sweep: Mapping[float, JunctionResult]):
     """The push (:func:`plot_push`) beside what became of real runs of COMA.
 
     ``sweep``: from :func:`~marlcourse.course.junction.data_sweep`. The dots on the left are its runs with the nearest mix;
-    the right panel shows how often they reach an optimum, and their return, under every mix. Both need rule "COMA".
+    the right panel shows how often they reach an optimum, and their return, under every mix. Under another rule than "COMA"
+    both are left out, and the right panel says so.
     """
     import matplotlib.pyplot as plt
 
     from ..viz.style import GREY, INK, colour, context
 
     with context():
-        figure, (ax, right) = plt.subplots(1, 2, figsize=(8.9, 4.2), layout="constrained")
+        figure, (ax, right) = plt.subplots(1, 2, figsize=(8.9, 4.6), layout="constrained")
         _push(ax, mix, rule)
-        color = colour("COMA (on-policy)")
-        result = sweep[min(sweep, key=lambda k: abs(k - mix))]
-        if rule == "COMA":
-            ax.plot(*result.p[-1].T.numpy(), "o", ms=4, color=color, alpha=0.6, mew=0, zorder=4, clip_on=False)
-            _shares(ax, result, -1)
-            right.axvline(mix, color=INK, lw=1)
         if rule != "COMA":
-            right.axis("off")
-            right.text(
-                0.5, 0.5, f"no runs of the rule “{rule}” are stored:\nthis panel returns with COMA", ha="center", fontsize=10
-            )
+            right.set(xticks=[], yticks=[], frame_on=False, title="no runs of this rule")
+            words = f"arrows: the rule “{rule}”.\n\nThe dots and the curves are runs of COMA:\nchoose COMA to see them."
+            right.text(0.5, 0.5, words, ha="center", fontsize=10, in_layout=False)
             return figure
+        color = colour("COMA (on-policy)")
+        nearest = min(sweep, key=lambda k: abs(k - mix))
+        result = sweep[nearest]
+        teams, steps = result.p.shape[1], len(result.p) - 1
+        _dots(ax, result.p[-1], color)
+        words = f"{ax.get_title('left')}\ndots: {teams} teams trained at mix {nearest:.2f}"
+        ax.set_title(words, loc="left", fontsize=11, pad=ROOM)
+        _shares(ax, result, -1)
         ends = [r.outcome() for r in sweep.values()]
         share = [e["rounds to an optimum"] for e in ends]
+        right.axvline(mix, color=INK, lw=1)
         right.plot(list(sweep), share, color=color, marker="h", label="rounds to an optimum")
         right.plot(list(sweep), [e["mean J"] for e in ends], color=color, ls="--", label="mean J")
         null = result.outcome(0)["rounds to an optimum"]
         right.axhline(null, color=GREY, ls=":", label=f"untrained rounds to an optimum ({null:.2f})")
-        right.set(xlabel="share of on-policy data (0: uniform)", ylabel="share of the starts; return J", ylim=(0, 1.03))
-        right.set_title(f"COMA after {len(result.p) - 1} policy steps,\n{result.p.shape[1]} initialisations for each mix")
+        right.set(xlabel="mix: share of on-policy data (0: uniform)", ylabel="share of the starts; return J", ylim=(0, 1.03))
+        right.set_title(f"COMA after {steps} policy steps,\n{teams} initialisations for each mix", fontsize=11)
         right.legend(loc="center right", fontsize=9)
     return figure

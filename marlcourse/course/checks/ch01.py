@@ -391,19 +391,19 @@ QUIZ = Quiz(
         ),
         Question(
             "1.q2",
-            "Which baseline may be subtracted from the reward without changing the mean of agent i's on-policy gradient?",
+            "One of these, subtracted from the reward, changes the mean of agent i's on-policy gradient. Which?",
             {
-                "a": ("any number", "a number is allowed, but it is not all that is"),
+                "a": ("the number 7", "a number depends on no action: times a mean score of zero it adds nothing"),
                 "b": (
-                    "anything that does not depend on agent i's own action",
-                    "the mean score is zero, and stays zero for each fixed choice of the others",
+                    "the reward agent i could expect, given what the others did",
+                    "it depends on the others' actions only, and the mean score stays zero for each fixed choice of the others",
                 ),
                 "c": (
-                    "the value of the action that agent i did not take",
+                    "the reward agent i would have had with its other action",
                     "it depends on the own action: the mean changes (in the junction it doubles: the flip of section 8)",
                 ),
             },
-            answer="b",
+            answer="c",
         ),
         Question(
             "1.q3",
