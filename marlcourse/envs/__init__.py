@@ -14,6 +14,7 @@ WORLDS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "two-step": ("matrix", "TwoStep", {}),
     "product-game": ("product", "ProductGame", {}),
     "lumberjacks": ("lumberjacks", "Lumberjacks", {}),
+    "two-rooms": ("two_rooms", "TwoRooms", {}),
     "traffic-junction-4": ("traffic_junction", "TrafficJunction", {"n_cars": 4}),
     "traffic-junction-10": ("traffic_junction", "TrafficJunction", {"n_cars": 10}),
 }
