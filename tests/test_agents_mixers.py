@@ -22,7 +22,7 @@ helpers = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(helpers)
 
 SPEC = EnvSpec("small", 3, 5, 6, 10, Discrete(4))
-ALGORITHMS = [mc.IQL, mc.VDN, mc.QMIX, mc.OWQMIX, mc.CWQMIX, mc.QTRAN, mc.COMA, mc.LICA]
+ALGORITHMS = [mc.IQL, mc.VDN, mc.QMIX, mc.QMIXSimple, mc.QMIXGRE, mc.OWQMIX, mc.CWQMIX, mc.QTRAN, mc.COMA, mc.LICA]
 
 
 def inputs(b=2, t=7, seed=0):

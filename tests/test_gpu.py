@@ -11,7 +11,7 @@ from marlcourse.rollout import Collector, Context
 pytestmark = pytest.mark.gpu
 
 WORLDS = ("two-step", "matrix/qtran", "junction")
-KINDS = ("IQL", "VDN", "QMIX", "OWQMIX", "CWQMIX", "QTRAN", "COMA", "LICA")
+KINDS = ("IQL", "VDN", "QMIX", "QMIXSimple", "QMIXGRE", "OWQMIX", "CWQMIX", "QTRAN", "COMA", "LICA")
 
 
 def make(kind, world="two-step", device="cuda", num_envs=8, **settings):

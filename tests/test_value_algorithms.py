@@ -19,7 +19,7 @@ helpers = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(helpers)
 
 SPEC = helpers.OddWorld().spec
-KINDS = [mc.IQL, mc.VDN, mc.QMIX, mc.OWQMIX, mc.CWQMIX, mc.QTRAN]
+KINDS = [mc.IQL, mc.VDN, mc.QMIX, mc.QMIXSimple, mc.QMIXGRE, mc.OWQMIX, mc.CWQMIX, mc.QTRAN]
 SMALL = {"hidden": 16, "epsilon": constant(1.0)}
 
 
@@ -456,13 +456,15 @@ def other_values(kind):
         "gamma": 0.5, "lam": 0.6, "double_q": False, "hidden": 8, "recurrent": False, "last_action": False,
         "embed": 8, "hypernet_layers": 1, "alpha": 0.9, "central_hidden": 16, "central_loss": 0.1,
         "lambda_opt": 0.1, "lambda_nopt": 3.0, "joint_hidden": 16,
+        "entropy_weight": 0.5,
     }  # fmt: skip
     unused = {
         mc.IQL: {"embed", "hypernet_layers"}, mc.VDN: {"embed", "hypernet_layers"},
         mc.OWQMIX: {"double_q"}, mc.CWQMIX: {"double_q"}, mc.QTRAN: {"embed", "hypernet_layers", "double_q"},
     }.get(kind, set())  # fmt: skip
     outside = {"lr", "optimizer", "grad_clip", "epsilon", "replay_episodes", "batch_size", "episodes_per_collect",
-               "updates_per_collect", "target_every", "chunk_rows"}  # fmt: skip
+               "updates_per_collect", "target_every", "chunk_rows",
+               "as_released"}  # fmt: skip  # the last: in test_gre.py
     names = {f.name for f in dataclasses.fields(kind.Config)}
     assert names <= set(values) | outside, "an option without a test"
     return {k: v for k, v in values.items() if k in names - unused}
