@@ -190,6 +190,7 @@ def plot_two_step(frame):
             label = f"{method}, " + ("uniform" if data == "uniform" else r"$\epsilon$ 1 to .05")
             right.plot(share.index, share.values + nudge, color=colour(method), ls=dash, lw=2.2, label=label)
         right.set(xlabel="environment steps", ylabel="share of seeds that play 8", ylim=(-0.05, 1.05))
+        right.locator_params(axis="x", nbins=5)
         right.set_title(f"measured: {frame['seed'].nunique()} seeds; lines nudged apart")
         right.legend(loc="center right")
         figure.suptitle("The two-step game: the same VDN, other data", x=0.01, ha="left", fontsize=12)
