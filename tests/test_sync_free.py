@@ -83,7 +83,7 @@ def test_acting_never_waits(card, kind, explore):
         assert action.actions.device == CARD and action.actions.shape == (4, env.spec.n_agents)
 
 
-@pytest.mark.parametrize("name", [*WORLDS, "product-game"])
+@pytest.mark.parametrize("name", [*WORLDS, "product-game", "lumberjacks", "two-rooms"])
 def test_worlds_never_wait(card, name):
     env = mc.make(name, num_envs=4)
     env.reset(seed=0)
