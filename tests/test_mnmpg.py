@@ -536,6 +536,21 @@ def test_metrics_have_the_same_names_in_every_round():
     assert ctx.buffer.added >= 64 and first == last >= {"improvement", "log_p", "main_loss", "meta_grad_norm", "q_tot"}
 
 
+def test_no_part_of_the_meta_round_waits_for_a_card(monkeypatch):
+    """On PyTorch's "meta" device, which has shapes but no numbers, looking at a value fails at once (see test_sync_free)."""
+    _, batch = case()
+    card = torch.device("meta")
+    monkeypatch.setattr(mc.core, "pick_device", lambda device=None: card)
+    algorithm, batch = mc.MNMPG(SPEC, mc.MNMPG.Config(**SMALL)), batch.to(card)
+    drawn = algorithm.with_noise(algorithm.with_z(batch, generator()), generator())
+    assert algorithm.improvement(batch, batch).device == drawn.extras["z"].device == card
+    for loss in LOSSES.values():
+        loss(algorithm, drawn).backward()
+    assert all(p.grad is not None for p in algorithm.mixer.parameters())
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        bool(algorithm.improvement(batch, batch) > 0)
+
+
 # ---- networks ----
 
 
