@@ -10,17 +10,8 @@ import pytest
 import torch
 
 from marlcourse import check_env, make
-from marlcourse.envs.traffic_junction import (
-    BRAKE,
-    CELLS,
-    GAS,
-    GATES,
-    LONGEST,
-    WAIT,
-    TrafficJunction,
-    look_first,
-    way,
-)
+from marlcourse.envs.traffic_junction import BRAKE, GAS, TrafficJunction, look_first
+from marlcourse.envs.traffic_map import CELLS, GATES, LONGEST, WAIT, way
 
 cpu = dict(device="cpu")
 

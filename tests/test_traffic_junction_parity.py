@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from marlcourse.envs.traffic_junction import GAS, GATES, LONGEST, WAIT, TrafficJunction, look_first, way
+from marlcourse.envs.traffic_junction import GAS, TrafficJunction, look_first
+from marlcourse.envs.traffic_map import GATES, LONGEST, WAIT, way
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("ma_gym") is None, reason="ma-gym is not installed")
 

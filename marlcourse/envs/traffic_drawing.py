@@ -120,7 +120,7 @@ def _panel(pen, left: int, waiting, arrived, clock, limit, score, crashes) -> No
     write(pen, (x, 96 * s), f"{score:.2f}", 24 * s, anchor="lm")
     write(pen, (x, 128 * s), "collisions", 13 * s, SOFT, "lm")
     write(pen, (x, 152 * s), str(crashes), 24 * s, RED if crashes else GREEN, "lm")
-    for title, numbers, top in (("waiting", waiting, 196), ("arrived", arrived, 306)):
+    for title, numbers, top in (("waiting", waiting, 196), ("arrived", arrived, 318)):
         write(pen, (x, top * s), title if numbers else f"{title}: none", 13 * s, SOFT, "lm")
         for k, number in enumerate(numbers):
             cx, cy = x + (14 + 31 * (k % 4)) * s, (top + 28 + 30 * (k // 4)) * s
