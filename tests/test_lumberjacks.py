@@ -147,6 +147,14 @@ def test_every_start_is_a_fair_draw_from_the_first_episode_on():
     assert abs((trees == 2).sum().item() / (trees > 0).sum().item() - 0.5) < 0.01
     first = env.state["agents"][:, 0] < env.state["agents"][:, 1]
     assert 0.45 < first.float().mean() < 0.55  # numbers say nothing about places
+    before, some = env.state["trees"].clone(), torch.arange(3000) % 3 == 0
+    env.reset(where=some)
+    assert torch.equal(env.state["trees"][~some], before[~some])
+    planted = env.state["trees"][some][:, env.inside]
+    assert ((planted > 0).sum(1) == 12).all() and ((planted > 0).float().mean(0) - 12 / 25).abs().max() < 0.07
+    assert len(planted.unique(dim=0)) == 1000 and abs((planted == 2).sum().item() / 12_000 - 0.5) < 0.02
+    agents = torch.zeros(3000, env.cells).scatter_(1, env.state["agents"], 1.0)[some][:, env.inside]
+    assert (agents.sum(1) == 2).all() and not (agents * planted).any()
     again = make("lumberjacks", num_envs=3000, faithful=True, **cpu)
     again.reset(seed=0)
     assert (again.state["agents"][:, 0] < again.state["agents"][:, 1]).all()  # in reading order, as in ma-gym

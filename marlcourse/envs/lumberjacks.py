@@ -79,6 +79,7 @@ class Lumberjacks(World):
         options = dict(faithful=bool(faithful), state=state, n_agents=n, size=size, n_trees=n_trees, view=view)
         super().__init__(num_envs, device, seed, episode_limit=limit, **options)
         self.faithful, self.size, self.n_trees, self.view, self.shuffled = options["faithful"], size, n_trees, view, True
+        self.beginning = None
         self.width, self.grid = size + 2 * view, slice(view, size + view)  # of the map with its border, the grid on it
         self._tables()
 
@@ -137,16 +138,23 @@ class Lumberjacks(World):
     def reset(self, seed: int | None = None, where: Tensor | None = None) -> Observation:
         """Begin episodes, as :meth:`World.reset`."""
         self.shuffled = not self.faithful or seed is not None or self.state is not None
+        self.beginning = where if self.device.type == "cpu" else None  # a card is not asked how many: it draws for all
         return super().reset(seed, where)
 
     def _draw_start(self) -> dict[str, Tensor]:
         """``order`` [B, size^2]: the grid's cells 0..size^2-1 in random order, of which the first N get an agent and the
-        next ``n_trees`` a tree; ``strength`` [B, n_trees] in 1..N."""
-        b, n = self.num_envs, self.spec.n_agents
-        order = torch.rand(b, self.size**2, generator=self.generator, device=self.device).argsort(1)
+        next ``n_trees`` a tree; ``strength`` [B, n_trees] in 1..N. On a CPU drawn only for the worlds that begin (zeros
+        elsewhere), because this order costs as much as a whole step."""
+        b, n, cells = self.num_envs, self.spec.n_agents, self.size**2
+        rows = None if self.beginning is None else self.beginning.nonzero().squeeze(1)
+        k = b if rows is None else len(rows)
+        order = torch.rand(k, cells, generator=self.generator, device=self.device).argsort(1)
+        strength = torch.randint(1, n + 1, (k, self.n_trees), generator=self.generator, device=self.device)
         if not self.shuffled:
-            order = torch.arange(self.size**2, device=self.device).expand(b, -1)
-        strength = torch.randint(1, n + 1, (b, self.n_trees), generator=self.generator, device=self.device)
+            order = torch.arange(cells, device=self.device).expand(k, -1)
+        if rows is not None:
+            order = order.new_zeros(b, cells).index_copy_(0, rows, order)
+            strength = strength.new_zeros(b, self.n_trees).index_copy_(0, rows, strength)
         return {"order": order, "strength": strength}
 
     def _start(self, draws):
