@@ -72,7 +72,8 @@ class CreditMeter(Callback):
     ``rows`` episodes are drawn from the replay (all of them while it holds fewer; before it holds any, one episode per world
     is played in a copy of the world), by a generator that depends on the run's seed and clock alone: the run is the same bit
     for bit with and without the meter, and goes on after a checkpoint with ``Trainer.resume(..., callbacks=[CreditMeter()])``.
-    ``quantiles``: also keep so many quantiles per evaluation, for :func:`pooled_percentiles` over a whole training.
+    ``quantiles``: also keep so many quantiles per evaluation, for :func:`pooled_percentiles` over a whole training. Put the
+    meter before a LivePlot that draws its columns.
     """
 
     def __init__(self, rows: int = 32, quantiles: int = 0):

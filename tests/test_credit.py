@@ -374,7 +374,10 @@ def test_long_batches_ask_for_the_invariant_credit_at_512_steps():
 def test_rows_of_the_replay_and_how_many():
     env, team = small()
     trainer = mc.Trainer(env, team, eval_every=100)
-    assert len(mc.CreditMeter().batch(trainer)) == 4, "before anything is stored: an episode per world, in a copy"
+    env.reset(seed=5)
+    before = repr(env.state_dict())
+    assert len(mc.CreditMeter().batch(trainer)) == 4, "before anything is stored: an episode per world"
+    assert repr(env.state_dict()) == before, "in a copy"
     trainer.fit(200, progress=False)
     assert len(mc.CreditMeter().batch(trainer)) == 32 and len(mc.CreditMeter(rows=3).batch(trainer)) == 3
     one, two = mc.CreditMeter(rows=3).batch(trainer), mc.CreditMeter(rows=3).batch(trainer)
