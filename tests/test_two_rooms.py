@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+import marlcourse as mc
 from marlcourse import check_env, make
 from marlcourse.envs.two_rooms import WALK
+from marlcourse.exploration import constant
 
 cpu = dict(device="cpu")
 
@@ -119,3 +121,25 @@ def test_pictures_tell_apart_what_differs():
     assert len({p.tobytes() for p in pictures}) == 5
     with pytest.raises(RuntimeError, match=r"Call reset\(\) before frame\(\)"):
         env.fresh().frame()
+
+
+# ---------------------------------------------------------------------- learning
+
+
+def trained(seed, recurrent, steps):
+    """The exact expected return of a greedy team after so many environment steps of QMIX."""
+    settings = dict(optimizer=torch.optim.Adam, lr=5e-3, hidden=32, embed=16, batch_size=64, replay_episodes=2500)
+    settings |= dict(updates_per_collect=8, target_every=50, epsilon=constant(1.0))
+    env = make("two-rooms", num_envs=32, **cpu)
+    config = mc.QMIX.Config.preset("pymarl", recurrent=recurrent, **settings)
+    team = mc.QMIX(env.spec, config, seed=seed, **cpu)
+    mc.Trainer(env, team, seed=seed, eval_every=steps).fit(steps, progress=False)
+    test, _, _ = every_lamp()
+    return mc.Collector(test, team).collect(explore=False).reward.sum(1).mean().item()
+
+
+@pytest.mark.learning
+def test_qmix_learns_to_remember_and_a_team_without_memory_does_not():
+    assert [trained(seed, recurrent=True, steps=14_000) for seed in range(3)] == [1.0] * 3
+    without = [trained(seed, recurrent=False, steps=14_000) for seed in range(3)]
+    assert without == pytest.approx([1 / 9] * 3)
