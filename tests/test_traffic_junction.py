@@ -337,6 +337,7 @@ def test_the_compact_state_entry_by_entry():
     env = put(
         TrafficJunction(1, "cpu", n_cars=4, state="compact", arrive_prob=0.0), at(2, 1, 3), at(1, 0, 13), at(0, 2, 14), WAIT
     )
+    env.state = {**env.state, "age": torch.tensor([[0, 17, 14, 0]])}  # an arrived car's age is no part of the true state
     env.step(torch.ones(1, 4, dtype=torch.long))
     state = env.step(torch.ones(1, 4, dtype=torch.long)).observation.state.reshape(4, 13)
     r, c = way(2, 1)[3]
