@@ -141,5 +141,5 @@ def trained(seed, recurrent, steps):
 @pytest.mark.learning
 def test_qmix_learns_to_remember_and_a_team_without_memory_does_not():
     assert [trained(seed, recurrent=True, steps=14_000) for seed in range(3)] == [1.0] * 3
-    without = [trained(seed, recurrent=False, steps=14_000) for seed in range(3)]
-    assert without == pytest.approx([1 / 9] * 3)
+    without = [trained(seed, recurrent=False, steps=6_000) for seed in range(3)]
+    assert without == pytest.approx([1 / 9] * 3)  # exactly the best, and the worst, that it can do
