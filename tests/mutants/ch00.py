@@ -99,6 +99,7 @@ MUTANTS = {
     "0.4": [
         mutate(greedy, "masked(q, avail)", "q"),
         mutate(greedy, "masked(q, avail)", "(q * avail)"),  # 0 beats negative values
+        mutate(greedy, "masked(q, avail)", "(q + avail * 1e9)"),  # small differences drown in float32
         mutate(greedy, "argmax(-1)", "argmax(-2)"),
         mutate(greedy, "masked(q, avail)", "masked(q, ~avail)"),
         filled_with(-10.0),

@@ -228,6 +228,17 @@ def check_greedy(greedy):
             )
         ],
     )
+    _tell(
+        greedy(q.clone(), free),
+        [
+            (
+                (q + 1e9).argmax(-1),
+                "greedy([[1, 5, 3], [-4, -2, -9]], everything available) lost the small differences between values: 5 + 1e9 and "
+                "3 + 1e9 are the same float32 number",
+                "replace the values of unavailable actions (`masked_fill`) instead of adding to the others",
+            )
+        ],
+    )
     expect(
         greedy(q, free),
         torch.tensor([1, 1]),
