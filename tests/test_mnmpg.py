@@ -12,6 +12,7 @@ from torch import nn
 import marlcourse as mc
 from marlcourse.course.meta_study import (
     ascent,
+    known_game,
     literal_meta_loss,
     meta_pairs,
     released_meta_loss,
@@ -21,6 +22,7 @@ from marlcourse.exploration import constant
 from marlcourse.nets.hierarchy import VARIANCE_FLOOR, GaussianEncoder, HierarchicalMixer
 from marlcourse.nets.mixers import MonotonicMixer
 from marlcourse.rollout import Context
+from marlcourse.seeds import derive_seed
 from marlcourse.targets import masked_mean, td_lambda
 
 _spec = importlib.util.spec_from_file_location("worlds_for_tests", Path(__file__).with_name("worlds_for_tests.py"))
@@ -666,25 +668,26 @@ def test_meta_pairs_are_repeatable_and_leave_the_trainer_as_it_was():
 
 
 def test_a_pair_is_what_iterate_does_until_its_meta_step(monkeypatch):
-    t = trainer()
+    """With the trainer's networks, optimiser and clock: epsilon has fallen, and RMSprop knows its gradients."""
+    t = trainer(epsilon=mc.Schedule(1.0, 0.0, 100))
+    t.fit(60, progress=False)
+    exercised, loss = [], mc.MNMPG.exercise_loss
+    monkeypatch.setattr(mc.MNMPG, "exercise_loss", lambda self, b: (exercised.append(b), loss(self, b))[1])
     (pair,) = meta_pairs(t, 1, seed=0).stored
-    team, seed = copy.deepcopy(t.algorithm), mc_seed(0)
+    assert len(exercised) == t.algorithm.config.exercise_updates
+    team, seed = copy.deepcopy(t.algorithm), derive_seed(0, "pair", 0)
     ctx = Context(t.env.fresh(num_envs=4, seed=seed), team, seed)
-    seen = []
-    meta_loss = team.meta_loss
-    monkeypatch.setattr(team, "meta_loss", lambda b, r: (seen.append(team_gradient(meta_loss, team, b, r)), meta_loss(b, r))[1])
+    ctx.env_steps = t.env_steps
+    ctx.optimizers["main"].load_state_dict(copy.deepcopy(t.context.optimizers["main"].state_dict()))
+    seen, meta_loss = [], team.meta_loss
+
+    def watched(batch, r):
+        seen.append(ascent(meta_loss(batch, r)[0], team.mixer.encoder))
+        return meta_loss(batch, r)
+
+    monkeypatch.setattr(team, "meta_loss", watched)
     team.iterate(ctx)
-    assert torch.equal(seen[0], pair)
-
-
-def mc_seed(i):
-    from marlcourse.seeds import derive_seed
-
-    return derive_seed(0, "pair", i)
-
-
-def team_gradient(meta_loss, team, batch, r):
-    return ascent(meta_loss(batch, r)[0], team.mixer.encoder)
+    assert torch.equal(seen[0], pair) and pair.abs().sum() > 0
 
 
 def test_meta_pairs_refuse_another_algorithm_and_no_pairs():
@@ -713,6 +716,17 @@ def test_signal_to_noise_finds_a_known_signal_and_none_in_noise():
 def test_noise_alone_is_called_noise_about_as_often_as_it_should():
     far = [abs(signal_to_noise(torch.randn(40, 30, generator=generator(i))).standard_errors) > 2 for i in range(200)]
     assert sum(far) < 25
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_where_the_return_is_known_the_stored_reading_learns_and_the_redrawn_one_wanders(seed):
+    stored = known_game(lambda used, redraw: used, rounds=100, seed=seed)
+    redrawn = known_game(lambda used, redraw: redraw(), rounds=100, seed=seed)
+    assert stored.shape == (101,) and stored[0] == redrawn[0] < -3 and stored.max() < 0
+    assert stored[-1] > 0.2 * stored[0]
+    assert redrawn[-1] < 0.7 * redrawn[0]
+    assert torch.equal(stored[:11], known_game(lambda used, redraw: used, rounds=10, seed=seed))
+    assert stored[5] != known_game(lambda used, redraw: used, rounds=5, lr=0.02, seed=seed)[5]
 
 
 # ---- learning ----
