@@ -22,6 +22,7 @@ from typing import Any
 
 import marlcourse as mc
 from marlcourse.comparison import cache_folder
+from marlcourse.meters import pooled_percentiles
 
 STEPS, WORLDS, EVERY, EPISODES = 200_000, 8, 1_000, 8
 COMMON = {"updates_per_collect": 8, "batch_size": 32}
@@ -65,7 +66,7 @@ def play(study: str, name: str, seed: int, steps: int) -> None:
     world, options, _, credit = STUDIES[study]
     place = folder(study, name, seed, steps)
     env = mc.make(world, num_envs=WORLDS, device="cpu", seed=seed, **options)
-    callbacks = [mc.CreditMeter()] if credit else []
+    callbacks = [mc.CreditMeter(quantiles=41)] if credit else []
     if (place / "checkpoint.pt").exists():
         trainer = mc.Trainer.resume(place, env, callbacks=callbacks)
     else:
@@ -132,23 +133,30 @@ def gather(study: str, steps: int) -> None:
     from marlcourse.course.data import save_dataset
 
     root = folder(study, "x", 0, steps).parents[1]
-    tables, seconds, seeds = [], [], set()
+    tables, pooled, seconds, seeds = [], [], [], set()
     for name in STUDIES[study][2]:
         for file in sorted((root / name.replace(" ", "-")).glob("*/finished.json"), key=lambda f: int(f.parent.name)):
             one = mc.Run.load(file)
             tables.append(one.frame().assign(algorithm=name, seed=one.seed))
+            if STUDIES[study][3]:  # percentiles of all steps that were logged in this run, as the paper's Tables 2 and 3
+                pooled.append(
+                    {"algorithm": name, "seed": one.seed, **{f"p{k:g}": v for k, v in pooled_percentiles([one]).items()}}
+                )
             seconds.append(one.wall_time)
             seeds.add(one.seed)
     if not tables:
         raise SystemExit(f"No finished run of {study} in {root}: run it first.")
-    table = pd.concat(tables).drop(columns=["wall_time"])
+    table = pd.concat(tables).drop(columns=["wall_time", "entropy_quantiles"], errors="ignore")
     first = ["algorithm", "seed", "env_steps"]
     table = table[first + [c for c in table.columns if c not in first]]
     numbers = table.select_dtypes("float").columns
     table[numbers] = table[numbers].map(lambda x: float(f"{x:.5g}"))
     command = f"python benchmarks/grid_study.py run {study} && python benchmarks/grid_study.py gather {study}"
     notes = f"{len(tables)} runs of {steps:,} environment steps; {min(seconds):.0f} to {max(seconds):.0f} s each on one thread"
-    print(save_dataset(f"grid_{study.replace('-', '_')}.csv", table, command=command, seeds=sorted(seeds), notes=notes))
+    told = {"command": command, "seeds": sorted(seeds), "notes": notes}
+    print(save_dataset(f"grid_{study.replace('-', '_')}.csv", table, **told))
+    if pooled:
+        print(save_dataset(f"grid_{study.replace('-', '_')}_pooled.csv", pd.DataFrame(pooled), **told))
 
 
 def numbers(text: str) -> list[int]:
