@@ -139,7 +139,8 @@ def gather(study: str, steps: int) -> None:
             one = mc.Run.load(file)
             tables.append(one.frame().assign(algorithm=name, seed=one.seed))
             if STUDIES[study][3]:  # percentiles of all steps that were logged in this run, as the paper's Tables 2 and 3
-                pooled.append(
+                of_run = {f"p{k:g}": v for k, v in pooled_percentiles([one]).items()}
+                pooled.append({"algorithm": name, "seed": one.seed, **of_run})
                     {"algorithm": name, "seed": one.seed, **{f"p{k:g}": v for k, v in pooled_percentiles([one]).items()}}
                 )
             seconds.append(one.wall_time)
