@@ -1,0 +1,407 @@
+"""Chapter 04, gradient entropy: its formula, credit by hand, the rescaling, the released slope, GRE's loss."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from marlcourse.course.exercises import exercise, expect, mine_or_reference, require
+from marlcourse.course.quiz import Question, Quiz
+from marlcourse.credit import credit, normalised_entropy
+from marlcourse.targets import masked_mean
+
+__all__ = ["QUIZ", "mine_or_reference"]
+
+
+def meant(got, known, otherwise):
+    """The hint of the known wrong answer [(tensor, hint), ...] that `got` is, else `otherwise`."""
+    for wrong, hint in known:
+        if isinstance(got, torch.Tensor) and got.shape == wrong.shape and torch.allclose(got.float(), wrong, atol=1e-3):
+            return hint
+    return otherwise
+
+
+# ------------------------------------------------------------------------------------------------ 4.1
+
+
+@exercise(
+    "4.1",
+    title="the normalised entropy of a team's credit",
+    reference=normalised_entropy,
+    hints=[
+        "First shares that sum to 1 over the agents: which axis is that, and how do you keep it for the division?",
+        "log(0) is -inf, and 0 * -inf is NaN: add 1e-8 to every credit before you share out.",
+        "`p = g + 1e-8`, `p = p / p.sum(-1, keepdim=True)`, then `-(p * p.log()).sum(-1) / math.log(g.shape[-1])`.",
+    ],
+    difficulty=1,
+    importance=5,
+    minutes=8,
+    agree=lambda entropy, g: entropy(torch.rand(6, 3, generator=g)),
+)
+def check_entropy(entropy):
+    got = entropy(torch.tensor([3.0, 1.0]))
+    known = [
+        (torch.tensor(0.562335), "this is the entropy in nats: divide by log N, its largest value, so that 1 means equal"),
+        (torch.tensor(0.526988), "shares are credits divided by their sum; a softmax would see their differences"),
+        (torch.tensor(-0.811278), "the sign: logarithms of shares are negative"),
+    ]
+    expect(got, 0.811278, call="entropy(tensor([3, 1]))", hint=meant(got, known, "shares 3/4 and 1/4; divide by log 2"))
+    expect(
+        entropy(torch.ones(4, 5)),
+        torch.ones(4),
+        call="entropy(ones(4, 5))",
+        hint="four states, five agents with equal credit: 1 for each state",
+    )
+    expect(
+        entropy(torch.tensor([[1.0, 0.0, 0.0], [2.0, 2.0, 0.0]])),
+        torch.tensor([0.0, 0.63093]),
+        call="entropy(tensor([[1, 0, 0], [2, 2, 0]]))",
+        hint="an agent without credit adds nothing (not NaN), and N = 3 here: divide by log 3",
+    )
+    expect(
+        entropy(torch.tensor([30.0, 10.0])),
+        0.811278,
+        call="entropy(tensor([30, 10]))",
+        hint="only shares count: ten times the credit for everybody changes nothing",
+    )
+
+
+# ------------------------------------------------------------------------------------------------ 4.2
+
+
+def credit_by_hand(q, w1, b1, w2):
+    """q [...,N], w1 [N,E] >= 0, b1 [E], w2 [E] >= 0 -> dQ_tot/dQ_i [...,N]"""
+    x = q @ w1 + b1
+    slope = torch.where(x > 0, 1.0, x.clamp(max=0).exp())
+    return (slope * w2) @ w1.T
+
+
+def random_mixer(g, n=3, e=4):
+    return torch.rand(n, e, generator=g), torch.randn(e, generator=g), torch.rand(e, generator=g)
+
+
+@exercise(
+    "4.2",
+    title="credit by hand",
+    reference=credit_by_hand,
+    hints=[
+        "Chain rule, from the outside in: Q_tot reacts to hidden unit j by w2[j], the unit to its input x_j by ELU'(x_j), "
+        "x_j to Q_i by w1[i, j]. Sum over j.",
+        "ELU'(x) is 1 for x > 0 and exp(x) below. It is taken at x, the unit's *input*.",
+        "`x = q @ w1 + b1`, `slope = torch.where(x > 0, 1.0, x.exp())`, `return (slope * w2) @ w1.T`.",
+    ],
+    difficulty=2,
+    importance=5,
+    minutes=12,
+    points=2,
+    agree=lambda f, g: f(torch.randn(5, 3, generator=g), *random_mixer(g)),
+)
+def check_credit_by_hand(credit_by_hand):
+    w1, b1, w2 = torch.tensor([[1.0, 0.0], [2.0, 1.0]]), torch.tensor([0.0, -3.0]), torch.tensor([1.0, 5.0])
+    q = torch.tensor([1.0, 2.0])
+    got = credit_by_hand(q, w1, b1, w2)
+    e = float(torch.exp(torch.tensor(-1.0)))
+    known = [
+        (torch.tensor([1.0, 7.0]), "every slope is taken as 1: unit 2 stands at x = 2 - 3 = -1, where ELU' = exp(-1)"),
+        (torch.tensor([1.0, 2.0]), "below 0 ELU is not flat: its slope there is exp(x), not 0"),
+        (torch.tensor([e * 0 + 1.0, 2.0 + e]), "w2 is missing: how strongly does Q_tot react to unit 2?"),
+    ]
+    expect(
+        got,
+        torch.tensor([1.0, 2.0 + 5 * e]),
+        call="credit_by_hand(q=[1, 2], w1=[[1, 0], [2, 1]], b1=[0, -3], w2=[1, 5])",
+        hint=meant(got, known, "x = [5, -1], slopes [1, exp(-1)]; agent 2: 2*1*1 + 1*exp(-1)*5"),
+    )
+    g = torch.Generator().manual_seed(0)
+    w1, b1, w2 = random_mixer(g)
+    q = (3 * torch.randn(6, 3, generator=g)).requires_grad_()
+    (truth,) = torch.autograd.grad((F.elu(q @ w1 + b1) @ w2).sum(), q)
+    expect(
+        credit_by_hand(q.detach(), w1, b1, w2),
+        truth,
+        call="credit_by_hand(q, w1, b1, w2), q of shape (6, 3),",
+        hint="expected is what autograd says; does each agent use its own row of w1, and each unit its own slope?",
+    )
+
+
+# ------------------------------------------------------------------------------------------------ 4.3
+
+
+def rescale(q, w1, g, share):
+    """q [...,N], w1 [N,E], g [N] credit, share [N] wanted shares -> q and w1 rescaled: the same hidden layer"""
+    c = g / share
+    return q * c, w1 / c.unsqueeze(-1)
+
+
+def after(rescale, q, w1, b1, w2, share):
+    """The hidden layer's input, and the shares of credit, after a rescaling."""
+    g = credit_by_hand(q, w1, b1, w2)
+    q, w1 = rescale(q, w1, g, share)
+    new = credit_by_hand(q, w1, b1, w2)
+    return torch.cat([q @ w1 + b1, new / new.sum()])
+
+
+def random_rescaling(rescale, g):
+    w1, b1, w2 = random_mixer(g)
+    share = 0.1 + torch.rand(3, generator=g)
+    return after(rescale, torch.randn(3, generator=g), w1, b1, w2, share / share.sum())
+
+
+@exercise(
+    "4.3",
+    title="any entropy you like",
+    reference=rescale,
+    hints=[
+        "If Q_i is multiplied by c_i, what must happen to row i of w1 so that q @ w1 stays as it is?",
+        "Credit is dQ_tot/dQ_i. When Q_i is c_i times as large, the same change of Q_tot takes c_i times as much Q_i: the new "
+        "credit is g_i / c_i. Which c_i makes it share_i?",
+        "`c = g / share`, then `q * c` and `w1 / c.unsqueeze(-1)`.",
+    ],
+    difficulty=2,
+    importance=5,
+    minutes=10,
+    points=2,
+    agree=random_rescaling,
+)
+def check_rescale(rescale):
+    w1, b1, w2 = torch.tensor([[3.0, 0.0], [1.0, 1.0]]), torch.zeros(2), torch.tensor([1.0, 1.0])
+    q, share = torch.tensor([1.0, 2.0]), torch.tensor([0.5, 0.5])
+    g = credit_by_hand(q, w1, b1, w2)  # [3, 2]
+    answer = rescale(q.clone(), w1.clone(), g.clone(), share)
+    require(
+        isinstance(answer, (tuple, list)) and len(answer) == 2,
+        f"rescale(...) returned {type(answer).__name__}, expected two tensors: (q, w1).",
+        hint="return q, w1",
+    )
+    call = "rescale(q=[1, 2], w1=[[3, 0], [1, 1]], g=[3, 2], share=[.5, .5])"
+    new_q, new_w1 = answer
+    expect(
+        new_q @ new_w1,
+        torch.tensor([5.0, 2.0]),
+        call=call + ", then q @ w1",
+        hint="the hidden layer must see what it saw before: multiply Q_i by c_i and divide row i of w1 by the same c_i",
+    )
+    shares = credit_by_hand(new_q, new_w1, b1, w2)
+    shares = shares / shares.sum()
+    known = [
+        (torch.tensor([0.6, 0.4]), "the credit is as it was: which factors c_i move g_i / c_i to the wanted shares?"),
+        (torch.tensor([9 / 13, 4 / 13]), "the wrong way round: the new credit is g_i / c_i"),
+    ]
+    hint = meant(shares, known, "the new credit is g_i / c_i: choose c_i = g_i / share_i")
+    expect(shares, share, call=call + ", then the shares of credit", hint=hint)
+    got = after(rescale, q, w1, b1, w2, torch.tensor([0.9, 0.1]))
+    expect(
+        got,
+        torch.tensor([5.0, 2.0, 0.9, 0.1]),
+        call="rescale(..., share=[.9, .1]): hidden layer, then shares,",
+        hint="share is an argument; here agent 1 is to get nine tenths",
+    )
+
+
+# ------------------------------------------------------------------------------------------------ 4.4
+
+
+def repaired_slope(h):
+    """h = ELU(x), of any shape -> the slope of ELU at x"""
+    return torch.where(h > 0, 1.0, h + 1.0)
+
+
+@exercise(
+    "4.4",
+    title="find the released bug",
+    reference=repaired_slope,
+    hints=[
+        "The function is handed h = ELU(x), not x. What is the true slope at x = -1, and what does released_slope make of it?",
+        "Below 0, h = exp(x) - 1. Solve for exp(x), which is the slope.",
+        "`torch.where(h > 0, 1.0, h + 1.0)`.",
+    ],
+    difficulty=2,
+    importance=4,
+    minutes=8,
+    agree=lambda repaired_slope, g: repaired_slope(F.elu(3 * torch.randn(20, generator=g))),
+)
+def check_repaired_slope(repaired_slope):
+    x = torch.tensor([2.0, 0.5, -1.0, -3.0, -9.0])
+    got = repaired_slope(F.elu(x))
+    known = [
+        (F.elu(x).clamp(max=0).exp(), "this is what the release does: exp of an ELU that has been taken already"),
+        ((x > 0).float(), "below 0 ELU is not flat: its slope is exp(x)"),
+        (F.elu(x) + 1, "above 0 the slope of ELU is 1"),
+    ]
+    expect(
+        got,
+        torch.where(x > 0, 1.0, x.exp()),
+        call="repaired_slope(ELU([2, .5, -1, -3, -9]))",
+        hint=meant(got, known, "the slope of ELU at x is 1 above 0 and exp(x) below; the function is handed h = exp(x) - 1"),
+    )
+    expect(
+        repaired_slope(torch.tensor([[-1.0]])),
+        torch.tensor([[0.0]]),
+        call="repaired_slope(tensor([[-1.]]))",
+        hint="h = -1 is x = -infinity: a dead unit passes on nothing",
+    )
+
+
+# ------------------------------------------------------------------------------------------------ 4.5
+
+
+def gre_loss(td_loss, mixer, q, state, mask, weight):
+    """td_loss [], q [B,T,N], state [B,T,S], mask [B,T] -> TD loss + weight * mean entropy over real steps, []"""
+    g = credit(mixer, q, state, create_graph=True)
+    return td_loss + weight * masked_mean(normalised_entropy(g), mask)
+
+
+class Toy(nn.Module):
+    """A mixer with few numbers, for the check."""
+
+    def __init__(self, generator=None):
+        super().__init__()
+        self.w1 = nn.Parameter(torch.rand(3, 4, generator=generator))
+        self.w2 = nn.Parameter(torch.rand(4, generator=generator))
+
+    def forward(self, q, state):
+        return F.elu(q @ self.w1.abs() + state[..., :1]) @ self.w2.abs()
+
+
+def toy_case(g):
+    mask = torch.tensor([[1.0, 1, 1], [1, 0, 0]])
+    q, state = torch.randn(2, 3, 3, generator=g), torch.randn(2, 3, 2, generator=g)
+    q[mask == 0], state[mask == 0] = torch.tensor([40.0, -40.0, 5.0]), -50.0  # padding holds anything at all
+    return Toy(g), q, state, mask
+
+
+def loss_and_slope(gre_loss, g):
+    mixer, q, state, mask = toy_case(g)
+    loss = gre_loss(torch.tensor(2.0), mixer, q, state, mask, 0.5)
+    (slope,) = torch.autograd.grad(loss, [mixer.w1])
+    return torch.cat([loss.view(1), slope.flatten()]).detach()
+
+
+@exercise(
+    "4.5",
+    title="the loss of QMIX-GRE",
+    reference=gre_loss,
+    hints=[
+        "The term may teach the mixer alone. Where does the way from H to the agents begin, and how do you cut it?",
+        "`leaf = q.detach().requires_grad_()`, then `torch.autograd.grad(mixer(leaf, state).sum(), leaf, create_graph=True)`: "
+        "without create_graph no gradient gets from g to the mixer.",
+        "`(g,) = torch.autograd.grad(...)`, `H = mc.normalised_entropy(g)`, and "
+        "`return td_loss + weight * (mask * H).sum() / mask.sum()`.",
+    ],
+    difficulty=3,
+    importance=4,
+    minutes=15,
+    points=2,
+    agree=loss_and_slope,
+)
+def check_gre_loss(gre_loss):
+    mixer, q, state, mask = toy_case(torch.Generator().manual_seed(3))
+    q.requires_grad_()
+    td_loss = torch.tensor(2.0)
+    entropy = normalised_entropy(credit(mixer, q, state))
+    loss = gre_loss(td_loss, mixer, q, state, mask, 0.5)
+    want = float(2.0 + 0.5 * masked_mean(entropy, mask))
+    hint = "the mean of H over the steps where mask is 1: divide by mask.sum()"
+    for wrong, said in (
+        (2.0 + 0.5 * float(entropy.mean()), "padded steps are in the mean: weigh every step by mask, divide by mask.sum()"),
+        (2.0 + 0.5 * float((entropy * mask).mean()), "padded steps are counted in the denominator: divide by mask.sum()"),
+        (2.0 - 0.5 * float(masked_mean(entropy, mask)), "the loss is minimised, and entropy is to fall: its sign is +"),
+        (2.0 + float(masked_mean(entropy, mask)), "the weight is missing"),
+    ):
+        if isinstance(loss, torch.Tensor) and loss.numel() == 1 and abs(float(loss.detach()) - wrong) < 1e-4:
+            hint = said
+    expect(loss, want, call="gre_loss(td_loss=2, mixer, q, state, mask, weight=.5)", hint=hint)
+    require(
+        loss.requires_grad,
+        "The loss has no gradient: it cannot teach the mixer.",
+        hint="create_graph=True keeps the way from g back to the mixer's parameters; do not detach g",
+    )
+    to_mixer, to_agents = torch.autograd.grad(loss, [mixer.w1, q], allow_unused=True)
+    require(
+        to_mixer is not None and bool(to_mixer.any()),
+        "The entropy sends no gradient into the mixer.",
+        hint="create_graph=True keeps the way from g back to the mixer's parameters",
+    )
+    require(
+        to_agents is None or not bool(to_agents.any()),
+        "The entropy sends a gradient into the utilities, and so into the agents.",
+        hint="take the slope at detached utilities: leaf = q.detach().requires_grad_()",
+    )
+
+
+# ------------------------------------------------------------------------------------------------ quiz
+
+QUIZ = Quiz(
+    "4",
+    [
+        Question(
+            "4.q1",
+            "The entropy of QMIX's credit is near 1 during training. What follows from that number alone?",
+            {
+                "a": ("training made the credit equal", "a mixer that was never trained has entropies near 1 as well"),
+                "b": (
+                    "little: the null model must stand beside it",
+                    "only the difference to the untrained mixer says anything about training",
+                ),
+                "c": ("the agents all do the same", "credit is a slope of the mixer; the agents' actions do not enter it so"),
+            },
+            answer="b",
+        ),
+        Question(
+            "4.q2",
+            "Ten agents have a normalised entropy of .98. How far apart are their credits?",
+            {
+                "a": ("practically equal", "H is flat at the top: 1 - CV^2/(2 log N) hides a large spread"),
+                "b": ("at most 2 % apart", "2 % of entropy is not 2 % of credit"),
+                "c": (
+                    "their standard deviation is about .3 of their mean",
+                    "CV = sqrt(2 log 10 * .02) is about .30",
+                ),
+            },
+            answer="c",
+        ),
+        Question(
+            "4.q3",
+            "Q_1 is multiplied by 8 and the mixer divides by 8 again. What changes?",
+            {
+                "a": (
+                    "the entropy, and nothing that the team does or learns",
+                    "Q_tot, greedy actions and the gradients of all weights are the same; only the unit of Q_1 is another",
+                ),
+                "b": ("the greedy actions of agent 1", "a positive factor leaves the order of its actions as it is"),
+                "c": ("Q_tot", "the mixer takes the factor back before anything else happens"),
+            },
+            answer="a",
+        ),
+        Question(
+            "4.q4",
+            "Why are the utilities detached in QMIX-GRE's regulariser?",
+            {
+                "a": ("to save time", "it hardly costs any; the reason is who may be moved"),
+                "b": (
+                    "so that only the mixer can lower the entropy",
+                    "else agents would change their values to look different, whatever the reward says",
+                ),
+                "c": (
+                    "because ELU has no second derivative",
+                    "it has one almost everywhere, and the mixer's gradient needs it",
+                ),
+            },
+            answer="b",
+        ),
+        Question(
+            "4.q5",
+            "QMIX-simple gives all agents the same credit. Suppose it does as well as QMIX in a world. What does that show?",
+            {
+                "a": (
+                    "in that world, at that budget, the freedom to tell agents apart was not needed",
+                    "this is what a parity can show, and it needs a margin and enough seeds",
+                ),
+                "b": ("QMIX gives equal credit too", "no: two different mixers can train equally good teams"),
+                "c": ("credit does not matter anywhere", "one world does not speak for others"),
+            },
+            answer="a",
+        ),
+    ],
+)
