@@ -141,8 +141,6 @@ def gather(study: str, steps: int) -> None:
             if STUDIES[study][3]:  # percentiles of all steps that were logged in this run, as the paper's Tables 2 and 3
                 of_run = {f"p{k:g}": v for k, v in pooled_percentiles([one]).items()}
                 pooled.append({"algorithm": name, "seed": one.seed, **of_run})
-                    {"algorithm": name, "seed": one.seed, **{f"p{k:g}": v for k, v in pooled_percentiles([one]).items()}}
-                )
             seconds.append(one.wall_time)
             seeds.add(one.seed)
     if not tables:
