@@ -119,6 +119,7 @@ def test_pictures_tell_apart_what_differs():
     pictures += [env.frame(0), env.frame(1)]  # both right; one wrong
     assert len({p.shape for p in pictures}) == 1 and pictures[0].dtype == np.uint8
     assert len({p.tobytes() for p in pictures}) == 5
+    assert len({p[:40].tobytes() for p in pictures}) == 4  # the title: step 0, step 5, both right, one wrong
     with pytest.raises(RuntimeError, match=r"Call reset\(\) before frame\(\)"):
         env.fresh().frame()
 
