@@ -672,17 +672,18 @@ def test_a_pair_is_what_iterate_does_until_its_meta_step(monkeypatch):
     t = trainer(epsilon=mc.Schedule(1.0, 0.0, 100))
     t.fit(60, progress=False)
     exercised, loss = [], mc.MNMPG.exercise_loss
-    monkeypatch.setattr(mc.MNMPG, "exercise_loss", lambda self, b: (exercised.append(b), loss(self, b))[1])
+    monkeypatch.setattr(mc.MNMPG, "exercise_loss", lambda self, b: (exercised.append(self), loss(self, b))[1])
     (pair,) = meta_pairs(t, 1, seed=0).stored
     assert len(exercised) == t.algorithm.config.exercise_updates
     team, seed = copy.deepcopy(t.algorithm), derive_seed(0, "pair", 0)
     ctx = Context(t.env.fresh(num_envs=4, seed=seed), team, seed)
     ctx.env_steps = t.env_steps
     ctx.optimizers["main"].load_state_dict(copy.deepcopy(t.context.optimizers["main"].state_dict()))
-    seen, meta_loss = [], team.meta_loss
+    measured, seen, meta_loss = exercised[-1], [], team.meta_loss
 
     def watched(batch, r):
         seen.append(ascent(meta_loss(batch, r)[0], team.mixer.encoder))
+        assert not moved(team, measured.state_dict()), "exercised alike"
         return meta_loss(batch, r)
 
     monkeypatch.setattr(team, "meta_loss", watched)
