@@ -141,8 +141,6 @@ def gather(study: str, steps: int) -> None:
             if STUDIES[study][3]:  # percentiles of all steps that were logged in this run, as the paper's Tables 2 and 3
                 of_run = {f"p{k:g}": v for k, v in pooled_percentiles([one]).items()}
                 pooled.append({"algorithm": name, "seed": one.seed, **of_run})
-            seconds.append(one.wall_time)
-            seeds.add(one.seed)
     if not tables:
         raise SystemExit(f"No finished run of {study} in {root}: run it first.")
     table = pd.concat(tables).drop(columns=["wall_time", "entropy_quantiles"], errors="ignore")
