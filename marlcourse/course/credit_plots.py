@@ -1,0 +1,234 @@
+"""The pictures of chapter 04, and its explorer. Each function draws one figure of what :mod:`.credit_study` measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..core import Algorithm, EpisodeBatch
+from ..credit import coefficient_of_variation, normalised_entropy
+from ..viz.style import GREY, INK, colour, context, styles
+from .credit_study import NAMES, PAPER, TITLES, Runs, scaled_readings
+
+TEAM_COLOURS = {2: "#D55E00", 5: "#0072B2", 10: "#009E73"}
+BEFORE, AFTER = GREY, "#D55E00"
+
+
+def _axes(rows=1, columns=1, size=(6.4, 3.8), **options):
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", **options)
+    return figure, axes
+
+
+def plot_flatness(sizes: Sequence[int] = (2, 5, 10), draws: int = 150, seed: int = 0):
+    """Entropy against coefficient of variation: drawn credits as dots, 1 - CV^2 / (2 log N) as lines."""
+    generator = torch.Generator().manual_seed(seed)
+    with context():
+        figure, ax = _axes(size=(6.8, 3.9))
+        for n in sizes:
+            spread = torch.rand(draws, 1, generator=generator) * 1.1
+            g = (spread * torch.randn(draws, n, generator=generator)).exp()  # any positive credits will do
+            cv, entropy = coefficient_of_variation(g), normalised_entropy(g)
+            shown = TEAM_COLOURS.get(n, INK)
+            ax.scatter(cv, entropy, s=9, color=shown, alpha=0.45, lw=0)
+            x = np.linspace(0, 1.0, 100)
+            ax.plot(x, 1 - x**2 / (2 * math.log(n)), color=shown, label=f"N = {n}: $1 - CV^2 / (2 \\ln N)$")
+        ax.axhline(0.98, color=INK, lw=1.2, ls=(0, (6, 2)), label="an entropy of .98")
+        ax.set(xlim=(0, 1.0), ylim=(0.6, 1.01), xlabel="CV of the credit: standard deviation / mean over agents")
+        ax.set_ylabel("normalised entropy H")
+        ax.set_title(f"H is flat at the top\n{draws} random credits for each team size; no training", fontsize=12)
+        ax.legend(loc="lower left")
+    return ax
+
+
+def plot_percentiles(worlds: Mapping[str, Mapping[str, Sequence]], title: str):
+    """One panel a world: for each label percentiles 5, 25, 50, 75, 95 of the entropy, [5] or one row per seed [seeds, 5].
+
+    A thin line from the 5th to the 95th, a thick one from the 25th to the 75th, a dot at the median. Labels that begin with
+    "paper" are black, with "untrained" grey.
+    """
+    with context():
+        most = max(len(found) for found in worlds.values())
+        figure, axes = _axes(1, len(worlds), size=(10.4, 1.5 + 0.45 * most), squeeze=False)
+        for ax, (world, found) in zip(axes[0], worlds.items()):
+            for y, (label, values) in enumerate(found.items()):
+                rows = np.atleast_2d(np.asarray(values, dtype=float))
+                shade = INK if label.startswith("paper") else GREY if label.startswith("untrained") else colour("QMIX")
+                for k, row in enumerate(rows):
+                    at = y + (0 if len(rows) == 1 else 0.5 * (k / (len(rows) - 1) - 0.5))
+                    scale = 1 if len(rows) == 1 else 0.5
+                    ax.plot(row[[0, 4]], [at, at], color=shade, lw=1.6 * scale, solid_capstyle="butt")
+                    ax.plot(row[[1, 3]], [at, at], color=shade, lw=6 * scale, alpha=0.55, solid_capstyle="butt")
+                    ax.plot(row[2], at, "o", color=shade, ms=7 * scale + 1, mec="white", mew=0.8, zorder=4)
+            ax.axvline(1.0, color=INK, lw=1.0, ls=(0, (6, 2)))
+            ax.set_yticks(range(len(found)), found if ax is axes[0][0] else [""] * len(found))
+            ax.set_ylim(len(found) - 0.4, -0.6)
+            ax.set_xlabel("normalised entropy of dQ_tot/dQ_i (1: equal credit)")
+            ax.set_title(TITLES.get(world, world), fontsize=11)
+            ax.grid(axis="y", visible=False)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    return axes[0]
+
+
+def plot_training(studies: Mapping[str, Runs], untrained: Mapping[str, np.ndarray], learner: str = "QMIX"):
+    """Above: the median entropy of each evaluation over training, one line a seed, beside the untrained mixer; below: return.
+
+    A world without runs keeps an empty panel that says so. The paper's Figures 3 and 4.
+    """
+    with context():
+        figure, axes = _axes(2, len(studies), size=(10.4, 5.6), squeeze=False, sharex="col")
+        for (top, below), (world, runs) in zip(axes.T, studies.items()):
+            if not runs.has(learner):
+                _empty((top, below), world)
+                continue
+            one = runs.of(learner)
+            for _, run in one.groupby("seed"):
+                top.plot(run["env_steps"], run["entropy_p50"], color=colour(learner), lw=1.0, alpha=0.8)
+                below.plot(run["env_steps"], _smooth(run["return_mean"]), color=colour(learner), lw=1.0, alpha=0.8)
+            low, _, middle, _, high = untrained[world]
+            top.axhspan(low, high, color=GREY, alpha=0.2, lw=0, label="untrained teams, 5th to 95th")
+            top.axhline(middle, color=GREY, ls=":", label="untrained teams, median")
+            top.axhline(PAPER[world][2], color=INK, lw=1.2, ls=(0, (6, 2)), label="paper's median over training")
+            top.set_title(f"{NAMES[world]}: {learner}, {runs.seeds(learner)} seeds, one line each", fontsize=11)
+            below.axhline(runs.untrained_return(), color=GREY, ls=":", label="untrained team, greedy")
+            below.set_xlabel("environment steps")
+            for ax in (top, below):
+                ax.legend(loc="lower right", fontsize=8.5)
+                ax.margins(x=0.02)
+        axes[0][0].set_ylabel("median entropy\nof a batch")
+        axes[1][0].set_ylabel("team return\n(mean of 5 evaluations)")
+    return axes
+
+
+def _smooth(values, width: int = 5) -> np.ndarray:
+    """Running mean over ``width`` evaluations, shorter at the ends."""
+    values = np.asarray(values, dtype=float)
+    ones = np.convolve(np.ones(len(values)), np.ones(width), "same")
+    return np.convolve(values, np.ones(width), "same") / ones
+
+
+def _empty(axes, world: str) -> None:
+    for ax in axes:
+        ax.text(0.5, 0.5, f"{NAMES[world]}:\nno committed run yet", ha="center", transform=ax.transAxes, color=GREY)
+        ax.set(xticks=[], yticks=[])
+
+
+def plot_lambdas(studies: Mapping[str, Runs]):
+    """Each learner's return at the end (above) and entropy over the last fifth (below); dots: seeds, bars: their mean.
+
+    Above, a band around QMIX's mean is the margin of "comparable", the dotted line the untrained team.
+    """
+    from .credit_study import LAST, SHARE
+
+    with context():
+        figure, axes = _axes(2, len(studies), size=(10.4, 5.8), squeeze=False, sharex="col")
+        for (top, below), (world, runs) in zip(axes.T, studies.items()):
+            if not runs.learners:
+                _empty((top, below), world)
+                continue
+            steps = min(runs.steps(name) for name in runs.learners)
+            look = styles(runs.learners)
+            for x, name in enumerate(runs.learners):
+                late = runs.of(name)
+                late = late[(late["env_steps"] > (1 - LAST) * steps) & (late["env_steps"] <= 1.02 * steps)]
+                entropies = late.groupby("seed")["entropy_p50"].mean().to_numpy()
+                for ax, values in ((top, runs.returns(name, steps)), (below, entropies)):
+                    ax.plot([x - 0.28, x + 0.28], [values.mean()] * 2, color=look[name]["color"], lw=3, solid_capstyle="butt")
+                    at = x + 0.3 * (np.arange(len(values)) / max(1, len(values) - 1) - 0.5)
+                    ax.plot(at, values, "o", color=look[name]["color"], ms=5, mec="white", mew=0.6)
+            if runs.has("QMIX"):
+                middle = runs.returns("QMIX", steps).mean()
+                margin = SHARE * abs(middle - runs.untrained_return())
+                top.axhspan(middle - margin, middle + margin, color=colour("QMIX"), alpha=0.12, lw=0, label="QMIX +- margin")
+                top.axhline(runs.untrained_return(), color=GREY, ls=":", label="untrained team")
+                top.legend(loc="best", fontsize=8.5)
+            seeds = sorted({runs.seeds(name) for name in runs.learners})
+            number = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+            top.set_title(f"{NAMES[world]}: {number} seeds, {steps:,} environment steps", fontsize=11)
+            below.set_xticks(range(len(runs.learners)), [n.replace("QMIX-GRE ", "GRE\n") for n in runs.learners], fontsize=9)
+            below.axhline(1.0, color=INK, lw=1.0, ls=(0, (6, 2)))
+        axes[0][0].set_ylabel("team return,\nlast fifth")
+        axes[1][0].set_ylabel("median entropy,\nlast fifth")
+    return axes
+
+
+def plot_twins(plain, scaled, factor: float):
+    """Two runs that differ in the unit of Q_1 alone: return and median entropy over training."""
+    with context():
+        figure, (left, right) = _axes(1, 2, size=(10.0, 3.4))
+        for run, name, shade, width in ((plain, "as it is", BEFORE, 4.5), (scaled, f"$Q_1$ times {factor:g}", AFTER, 1.6)):
+            steps = [row["env_steps"] for row in run.history]
+            for ax, column in ((left, "return_mean"), (right, "entropy_p50")):
+                ax.plot(steps, [row[column] for row in run.history], color=shade, lw=width, label=name)
+        left.set(ylabel="team return per episode", title="what the team does")
+        right.set(ylabel="median entropy of a batch", title="what the metric says", ylim=(None, 1.02))
+        right.axhline(1.0, color=INK, lw=1.0, ls=(0, (6, 2)))
+        for ax in (left, right):
+            ax.set_xlabel("environment steps")
+        right.legend(loc="best")
+        figure.suptitle("Lumberjacks, QMIX, 1 seed: one run, two units of $Q_1$", x=0.01, ha="left", fontsize=12)
+    return left, right
+
+
+def plot_rescaled(team: Algorithm, batch: EpisodeBatch, log2_factor: float = 2.0):
+    """The explorer's picture: the same team before and after Q_1 is multiplied by 2 ** log2_factor inside its utilities.
+
+    Left: entropies of the batch's steps; middle: Q_tot along its first episode; right: shares of the slope and of the
+    invariant credit, mean over steps.
+    """
+    factor = 2.0**log2_factor
+    one, two = scaled_readings(team, batch, 1.0), scaled_readings(team, batch, factor)
+    length = int(batch.length[0])
+    same = int((one["greedy"] == two["greedy"]).all(-1).sum())
+    with context():
+        figure, (left, middle, right) = _axes(1, 3, size=(11.6, 3.7), width_ratios=(1.15, 1.1, 1))
+        edges = np.linspace(0, 1, 41)
+        for found, shade, name in ((one, BEFORE, "as trained"), (two, AFTER, f"$Q_1$ times {factor:.3g}")):
+            left.hist(found["entropy"].numpy(), edges, color=shade, alpha=0.6, label=name)
+        left.set(xlabel="normalised entropy of a step", ylabel="steps", xlim=(0, 1.02))
+        left.set_title(f"mean H {one['entropy'].mean():.3f} to {two['entropy'].mean():.3f}", fontsize=11)
+        left.legend(loc="upper left", fontsize=9)
+        middle.plot(one["q_tot"][:length], color=BEFORE, lw=4.5)
+        middle.plot(two["q_tot"][:length], color=AFTER, lw=1.4)
+        middle.set(xlabel="step of one episode", ylabel="$Q_{tot}$")
+        middle.set_title(f"greedy joint actions: {same} of {len(one['greedy'])} the same", fontsize=11)
+        n = team.spec.n_agents
+        bars = {
+            "slope,\nas trained": (one["credit"], BEFORE),
+            f"slope,\nx {factor:.3g}": (two["credit"], AFTER),
+            "invariant,\nas trained": (one["invariant"], BEFORE),
+            f"invariant,\nx {factor:.3g}": (two["invariant"], AFTER),
+        }
+        for x, (credit, shade) in enumerate(bars.values()):
+            first = shares(credit)[0]
+            right.bar(x, first, color=shade, width=0.62)
+            right.text(x, first + 0.02, f"{first:.2f}", ha="center", fontsize=9)
+        right.axhline(1 / n, color=INK, lw=1.2, ls=(0, (6, 2)))
+        right.set(ylim=(0, 1.08), ylabel="share of agent 1")
+        right.set_xticks(range(4), bars, fontsize=8.5)
+        right.set_title(f"dashed: equal, 1/{n}", fontsize=11)
+        title = f"{team.spec.name}, 1 trained team, {len(one['entropy'])} steps of {len(batch)} episodes"
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    return left, middle, right
+
+
+def shares(credit: Tensor) -> list[float]:
+    """Mean over steps of each agent's share of the credit [M,N]: N numbers that sum to 1 (steps without credit left out)."""
+    total = credit.abs().sum(-1, keepdim=True)
+    real = total.squeeze(-1) > 0
+    return (credit.abs() / total)[real].mean(0).tolist()
+
+
+def rescaling_explorer(team: Algorithm, batch: EpisodeBatch, log2_factor: float = 2.0, static: bool = False):
+    """The explorer of chapter 04: :func:`plot_rescaled` with a slider for log2 of the factor."""
+    from ..viz.explore import explore, float_slider
+
+    def plot(log2_factor):
+        return plot_rescaled(team, batch, log2_factor)
+
+    return explore(plot, static=static, log2_factor=float_slider(log2_factor, -8, 8, 0.5, label="log2 of the factor on Q_1"))

@@ -1,0 +1,267 @@
+"""Chapter 04's measurements and pictures: the null model, the scaled team, percentiles, parity, ledger rows."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import marlcourse as mc
+from marlcourse.core import EpisodeBatch
+from marlcourse.course import credit_plots as pictures
+from marlcourse.course import credit_study as study
+from marlcourse.course import ledger
+from marlcourse.course.claims import ClaimCard
+from marlcourse.course.data import save_dataset
+from marlcourse.credit import credit, normalised_entropy
+from marlcourse.nets.mixers import MonotonicMixer
+from marlcourse.rollout import Collector
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def played() -> tuple[mc.QMIX, EpisodeBatch]:
+    env = mc.make("lumberjacks", num_envs=3, device="cpu", seed=0, episode_limit=20)
+    team = mc.QMIX(env.spec, seed=0, device="cpu")
+    return team, Collector(env, team, 0).collect()
+
+
+# ---- measurements ----
+
+
+def test_untrained_mixers_on_random_states():
+    g = study.untrained_credit(3, mixers=2, rows=5, seed=1)
+    torch.manual_seed(1001)
+    mixer = MonotonicMixer(3, 30)
+    want = credit(mixer, torch.randn(5, 3), torch.randn(5, 30))
+    assert g.shape == (10, 3) and torch.equal(g[5:], want)
+    state = torch.get_rng_state()
+    study.untrained_credit(2, mixers=1, rows=4, layers=1)
+    assert torch.equal(torch.get_rng_state(), state), "the reader's generator is left alone"
+    np.testing.assert_allclose(
+        study.entropy_percentiles(g), np.percentile(normalised_entropy(g).numpy(), (5, 25, 50, 75, 95)), rtol=1e-5
+    )
+
+
+def test_a_teams_credit_is_taken_on_real_steps_at_the_actions_played(played):
+    team, batch = played
+    g = study.team_credit(team, batch)
+    q = team.utilities(team.agent, batch).detach()
+    want = []
+    for b in range(len(batch)):
+        for t in range(int(batch.length[b])):
+            chosen = q[b, t].gather(-1, batch.actions[b, t].unsqueeze(-1)).squeeze(-1)
+            want.append(credit(team.mixer, chosen, batch.states[b, t]))
+    torch.testing.assert_close(g, torch.stack(want))
+
+
+@pytest.mark.parametrize("world", study.WORLDS)
+def test_untrained_teams_in_their_world(world):
+    seen = []
+    g = study.untrained_team_credit(world, teams=1, tick=seen.append)
+    assert g.shape[1] == study.WORLDS[world][1] and (g >= 0).all() and seen == [1]
+    assert not torch.equal(g, study.untrained_team_credit(world, teams=1, layers=1)[: len(g)])
+
+
+@pytest.mark.parametrize("factor", [0.125, 8.0])
+def test_rescaling_moves_the_entropy_and_nothing_that_the_team_does(played, factor):
+    team, batch = played
+    before, after = study.scaled_readings(team, batch, 1.0), study.scaled_readings(team, batch, factor)
+    for same in ("q_tot", "greedy", "invariant"):
+        assert torch.equal(before[same], after[same]), same
+    want = before["credit"] / torch.tensor([factor, 1.0])
+    assert torch.equal(after["credit"], want)
+    assert (after["entropy"] - before["entropy"]).abs().mean() > 0.2
+
+
+def test_a_team_in_another_unit_learns_the_same_bit_for_bit():
+    plain, team = study.short_run(steps=1_600, batch_size=4)
+    scaled, twin = study.short_run(steps=1_600, batch_size=4, factor=4.0)
+    gre, same = study.short_run(mc.QMIXGRE, steps=1_600, batch_size=4, entropy_weight=0.0)
+    start = study.weights(mc.QMIX(team.spec, seed=0, device="cpu"))
+    assert any(not torch.equal(a, b) for a, b in zip(start, study.weights(team))), "it learned"
+    for other in (twin, same):
+        assert all(torch.equal(a, b) for a, b in zip(study.weights(team), study.weights(other)))
+    rows = [[row["return_mean"] for row in run.history] for run in (plain, scaled, gre)]
+    assert rows[0] == rows[1] == rows[2]
+    assert plain.history[-1]["entropy_p50"] - scaled.history[-1]["entropy_p50"] > 0.1
+    other, _ = study.short_run(mc.QMIXGRE, steps=1_600, batch_size=4, entropy_weight=1.0)
+    assert [r["entropy_p50"] for r in other.history] != [r["entropy_p50"] for r in plain.history]
+
+
+# ---- committed runs ----
+
+
+def runs_of(world="lumberjacks", learners=None, seeds=3, steps=100_000, gap=0.0, entropy=0.99):
+    """Made-up runs whose returns rise from -100 to 100 (+ gap for all but QMIX), with a little noise per seed."""
+    rows, pooled = [], []
+    for name in learners or study.LEARNERS:
+        for seed in range(seeds):
+            for k in range(11):
+                value = -100 + 20 * k + (gap if name != "QMIX" and k else 0) + (seed - 1)
+                level = {f"entropy_p{p}": entropy + 0.001 * i for i, p in enumerate((5, 25, 50, 75, 95))}
+                row = {"algorithm": name, "seed": seed, "env_steps": steps * k // 10, "return_mean": value}
+                rows.append(row | level | {"entropy_mean": entropy + 0.002, "cv_mean": 0.1})
+            spread = 0.001 * (seed - 1)
+            pooled.append({"algorithm": name, "seed": seed} | {f"p{p}": entropy + spread for p in (5, 25, 50, 75, 95)})
+    return study.Runs(world, pd.DataFrame(rows), pd.DataFrame(pooled))
+
+
+def test_what_is_committed_is_read_and_what_is_not_is_empty(tmp_path, monkeypatch):
+    monkeypatch.setattr("marlcourse.course.data.dataset_folders", lambda: [tmp_path])
+    empty = study.committed("junction")
+    assert not empty.has("QMIX") and empty.learners == [] and "not run yet" in empty.budget("QMIX")
+    made = runs_of(learners=["QMIX"], seeds=2)
+    for name, frame in (("", made.history), ("_pooled", made.pooled)):
+        save_dataset(f"grid_credit_lumberjacks{name}.csv", frame, command="x", seeds=[0, 1], folder=tmp_path)
+    runs = study.committed("lumberjacks")
+    assert runs.learners == ["QMIX"] and runs.seeds("QMIX") == 2 and runs.steps("QMIX") == 100_000
+    assert runs.budget() == "Lumberjacks QMIX: 2 seeds x 100,000 steps"
+    assert list(study.overview({"lumberjacks": runs})["return"]) == [pytest.approx(89.5)]
+
+
+def test_returns_at_the_end_are_those_of_the_last_fifth():
+    runs = runs_of()
+    np.testing.assert_allclose(runs.returns("QMIX"), [89, 90, 91])  # evaluations at 90,000 and 100,000 steps
+    np.testing.assert_allclose(runs.returns("QMIX", 50_000), [-1, 0, 1])
+    assert runs.untrained_return() == -100
+    np.testing.assert_allclose(runs.percentiles()[:, 2], [0.989, 0.99, 0.991])
+    np.testing.assert_allclose(runs.batch_means(), [0.992] * 5)
+
+
+def test_a_shorter_run_is_compared_at_its_own_length():
+    long, short = runs_of(learners=["QMIX"]), runs_of(learners=["QMIX-simple"], steps=50_000)
+    both = study.Runs("junction", pd.concat([long.history, short.history]), pd.concat([long.pooled, short.pooled]))
+    found = study.against_qmix(both, "QMIX-simple")
+    assert found["steps"] == 50_000 and found["difference"] == pytest.approx(90 - 0)
+
+
+@pytest.mark.parametrize("gap, answer", [(0, "confirmed"), (50, "confirmed"), (-18.5, "no difference"), (-40, "refuted")])
+def test_parity_asks_whether_the_loss_may_exceed_the_margin(gap, answer):
+    found = study.against_qmix(runs_of(gap=gap), "QMIX-simple")
+    assert found["answer"] == answer and found["difference"] == pytest.approx(gap)
+    assert found["margin"] == pytest.approx(19.0) and found["low"] <= found["difference"] <= found["high"]
+    assert study.against_qmix(runs_of(learners=["QMIX"]), "QMIX-simple") is None
+    assert study.against_qmix(runs_of(), None) is None
+
+
+def test_the_best_weight_is_chosen_by_return():
+    runs = runs_of()
+    runs.history.loc[runs.history["algorithm"] == "QMIX-GRE 0.0005", "return_mean"] += 5
+    assert study.best_weight(runs) == "QMIX-GRE 0.0005"
+    assert study.best_weight(runs_of(learners=["QMIX"])) is None
+
+
+def test_one_answer_for_two_worlds():
+    assert study.all_of(["confirmed", None]) is None
+    assert study.all_of(["confirmed", "refuted", "no difference"]) == "refuted"
+    assert study.all_of(["confirmed", "no difference"]) == "no difference"
+    assert study.all_of(["confirmed", "confirmed"]) == "confirmed"
+
+
+def test_a_claim_without_runs_has_no_verdict_yet(capsys):
+    card = ClaimCard(id="4.X", hypothesis="H", metric="m", margin="1", budget="b", tuning="none", seeds=5)
+    study.settle(card, None, expected="confirmed")
+    assert capsys.readouterr().out == "Claim 4.X: no verdict yet, its runs are not committed. (H)\n"
+    study.settle(card, False, expected="refuted")
+    assert "Claim 4.X: refuted." in capsys.readouterr().out
+
+
+# ---- the ledger ----
+
+
+def test_the_ledgers_rows_are_what_the_ledger_reads(tmp_path):
+    studies = {"lumberjacks": runs_of(entropy=0.985), "junction": runs_of("junction", gap=-40, entropy=0.90)}
+    rows = study.ledger_rows(studies)
+    assert len(rows) == 8
+    file = tmp_path / "reproductions.csv"
+    head = ",".join(ledger.COLUMNS)
+    other = [f"a,b,c,,d,5,e,1,0,2,partly,f,{chapter}" for chapter in ("02", "06")]
+    file.write_text("\n".join([head, *other]) + "\n")
+    study.write_ledger(rows, file)
+    study.write_ledger(rows, file)  # twice is once
+    read = ledger.load(file)
+    assert [row.chapter for row in read] == ["02", *["04"] * 8, "06"]
+    by_claim = {row.claim: row for row in read}
+    fifth = by_claim["5th percentile of the entropy of QMIX's credit over training, Lumberjacks"]
+    assert (fifth.published, fifth.ours, fifth.low, fifth.high) == (0.972, 0.985, 0.984, 0.986) and fifth.verdict == "partly"
+    median = by_claim["50th percentile of the entropy of QMIX's credit over training, TrafficJunction10"]
+    assert median.verdict == "not reproduced" and median.ours == 0.9
+    assert by_claim["QMIX-simple does as well as QMIX on Lumberjacks"].verdict == "reproduced"
+    assert by_claim["QMIX-GRE does comparably to QMIX on TrafficJunction10"].verdict == "not reproduced"
+    assert study.ledger_rows({"lumberjacks": study.Runs("lumberjacks", studies["junction"].history[:0], None)}) == []
+
+
+def test_the_command_shows_rows_and_writes_only_when_asked(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(study, "committed", lambda world: runs_of(world))
+    monkeypatch.setattr(study, "dataset_folders", lambda: [tmp_path])
+    file = tmp_path / "reproductions.csv"
+    file.write_text(",".join(ledger.COLUMNS) + "\n")
+    assert study.main([]) == 0 and len(ledger.load(file)) == 0
+    assert study.main(["--write"]) == 0 and len(ledger.load(file)) == 8
+    assert "QMIX-simple does as well" in capsys.readouterr().out
+    monkeypatch.setattr(study, "committed", lambda world: runs_of(learners=["QMIX"], seeds=0))
+    monkeypatch.setattr(study, "ledger_rows", lambda studies: [])
+    study.main(["--write"])
+    assert "No runs are committed yet" in capsys.readouterr().out and len(ledger.load(file)) == 8
+
+
+# ---- pictures ----
+
+
+def test_the_flatness_picture_draws_the_formula():
+    ax = pictures.plot_flatness((2, 10), draws=20)
+    line = ax.get_lines()[1]
+    x, y = line.get_data()
+    np.testing.assert_allclose(y, 1 - np.asarray(x) ** 2 / (2 * np.log(10)))
+    assert "no training" in ax.get_title(loc="left")
+
+
+def test_the_percentile_picture_has_a_row_for_each_label():
+    rows = {"paper": study.PAPER["lumberjacks"], "untrained": [0.9] * 5, "QMIX": [[0.9] * 5, [0.8] * 5]}
+    axes = pictures.plot_percentiles({"lumberjacks": rows, "junction": rows}, "both")
+    assert [t.get_text() for t in axes[0].get_yticklabels()] == list(rows)
+    dots = [line for line in axes[0].get_lines() if line.get_marker() == "o"]
+    assert [float(line.get_xdata()[0]) for line in dots] == [0.997, 0.9, 0.9, 0.8]
+
+
+def test_pictures_of_runs_and_of_none():
+    untrained = {world: np.array([0.9, 0.92, 0.95, 0.97, 0.99]) for world in study.WORLDS}
+    full = {world: runs_of(world) for world in study.WORLDS}
+    none = {world: dataclasses.replace(runs_of(world, seeds=1), history=runs_of().history[:0]) for world in study.WORLDS}
+    axes = pictures.plot_training(full, untrained)
+    assert len([line for line in axes[0][0].get_lines() if line.get_linewidth() == 1.0]) == 3
+    assert "3 seeds" in axes[0][0].get_title(loc="left")
+    axes = pictures.plot_lambdas(full)
+    assert "3 seeds, 100,000 environment steps" in axes[0][0].get_title(loc="left")
+    for draw in (lambda: pictures.plot_training(none, untrained), lambda: pictures.plot_lambdas(none)):
+        assert "no committed run yet" in draw()[0][0].texts[0].get_text()
+
+
+def test_the_explorers_picture_and_its_slider(played):
+    team, batch = played
+    left, middle, right = pictures.plot_rescaled(team, batch, 3.0)
+    assert middle.get_title(loc="left") == "greedy joint actions: 60 of 60 the same"
+    before, after = (line.get_ydata() for line in middle.get_lines())
+    np.testing.assert_array_equal(before, after)
+    heights = [bar.get_height() for bar in right.patches]
+    assert heights[0] > heights[1] + 0.2 and heights[2] == heights[3]
+    assert sum(pictures.shares(torch.tensor([[1.0, 3.0], [0.0, 0.0]]))) == pytest.approx(1)
+    assert "A still figure" in repr(pictures.rescaling_explorer(team, batch, static=True))
+
+
+def test_the_twins_are_drawn():
+    run, _ = study.short_run(steps=800, batch_size=4)
+    left, right = pictures.plot_twins(run, run, 4.0)
+    assert len(left.get_lines()) == 2 and "1 seed" in left.figure.get_suptitle()
