@@ -27,6 +27,16 @@ from marlcourse.meters import pooled_percentiles
 STEPS, WORLDS, EVERY, EPISODES = 200_000, 8, 1_000, 8
 COMMON = {"updates_per_collect": 8, "batch_size": 32}
 GRE_SEARCHED = (1e-3, 5e-4, 1e-4)  # Zhao et al. 2022, caption of Figure 8
+MNMPG = {  # Shao et al. 2021, section 4.4, with one update per episode as everybody here: 8 exercise updates on 8 episodes
+    "MNMPG": {},
+    "QMIX_large": {"meta_lr": 0.0},
+    "MNMPG no-grad": {"td_reaches_encoder": False},
+    "MNMPG no-s": {"mix_state": False},
+    "MNMPG K=1": {"z_dim": 1},
+    "MNMPG K=10": {"z_dim": 10},
+    "MNMPG interval=1000": {"meta_interval": 1000},
+    "MNMPG interval=2000": {"meta_interval": 2000},
+}
 
 # study -> (world, its options, learners worth running, is the credit of the mixer logged?)
 STUDIES: dict[str, tuple[str, dict[str, Any], tuple[str, ...], bool]] = {
@@ -43,7 +53,7 @@ STUDIES: dict[str, tuple[str, dict[str, Any], tuple[str, ...], bool]] = {
         ("QMIX", "QMIX-simple", *(f"QMIX-GRE {w:g}" for w in GRE_SEARCHED)),
         True,
     ),
-    "mnmpg-lumberjacks": ("lumberjacks", {}, ("MNMPG", "QMIX_large"), False),
+    "mnmpg-lumberjacks": ("lumberjacks", {}, tuple(MNMPG), False),  # QMIX itself: study lumberjacks, the same world
 }
 
 
@@ -52,6 +62,8 @@ def learner(name: str, spec, seed: int):
     kind, _, weight = name.partition(" ")
     if kind == "QMIX-GRE":
         return mc.QMIXGRE(spec, mc.QMIXGRE.Config.preset("pymarl", entropy_weight=float(weight), **COMMON), seed=seed)
+    if name in MNMPG:
+        return mc.MNMPG(spec, mc.MNMPG.Config.preset("paper", exercise_updates=8, **MNMPG[name], **COMMON), seed=seed)
     classes = {"QMIX": "QMIX", "VDN": "VDN", "IQL": "IQL", "QMIX-simple": "QMIXSimple"}
     one = getattr(mc, classes[kind])
     return one(spec, one.Config.preset("pymarl", **COMMON), seed=seed)
@@ -138,6 +150,8 @@ def gather(study: str, steps: int) -> None:
         for file in sorted((root / name.replace(" ", "-")).glob("*/finished.json"), key=lambda f: int(f.parent.name)):
             one = mc.Run.load(file)
             tables.append(one.frame().assign(algorithm=name, seed=one.seed))
+            seconds.append(one.wall_time)
+            seeds.add(one.seed)
             if STUDIES[study][3]:  # percentiles of all steps that were logged in this run, as the paper's Tables 2 and 3
                 of_run = {f"p{k:g}": v for k, v in pooled_percentiles([one]).items()}
                 pooled.append({"algorithm": name, "seed": one.seed, **of_run})
