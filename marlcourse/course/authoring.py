@@ -151,7 +151,9 @@ def setup() -> dict:
             if "google.colab" in sys.modules:  # elsewhere the form field does nothing
                 os.environ["MARLCOURSE_SCALE"] = SCALE
                 if subprocess.call([sys.executable, "-m", "pip", "show", "-q", "marlcourse"]):
+                    print("Installing the course; up to a minute.", flush=True)
                     subprocess.check_call([sys.executable, "-m", "pip", "install", "-q", "--no-deps", LIBRARY])
+            print("Loading the course; some seconds.", flush=True)
             import marlcourse as mc
 
             mc.report()
