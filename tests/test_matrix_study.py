@@ -1,6 +1,8 @@
 """Chapter 02's experiments: exact regressions, the same losses as the library's, many seeds at once, and the pictures."""
 
+import importlib.util
 import signal
+from pathlib import Path
 
 import matplotlib
 import pandas as pd
@@ -31,6 +33,9 @@ from marlcourse.nets.mixers import MonotonicMixer
 
 matplotlib.use("agg")
 QTRAN = torch.tensor(GAMES["qtran"][0], dtype=torch.float32)
+_spec = importlib.util.spec_from_file_location("wrong_answers_02", Path(__file__).parent / "mutants" / "ch02.py")
+wrong = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(wrong)
 
 
 @pytest.fixture(autouse=True)
@@ -108,6 +113,11 @@ def one_coin(greedy, n_actions, epsilon):
     return p
 
 
+def repaired(against):
+    """An answer to 2.6 that compares y with `against(y, greedy, online, target)`."""
+    return lambda y, greedy, online, target, alpha: wrong.repaired(y, greedy, against(y, greedy, online, target), alpha)
+
+
 @pytest.mark.parametrize(
     ("check", "answer", "words"),
     [
@@ -116,6 +126,26 @@ def one_coin(greedy, n_actions, epsilon):
         (ch02.check_vdn_fit, lambda t, p, q: vdn_fit(t, p, q).T, "transposed"),
         (ch02.check_vdn_fit, lambda t, p, q: t.sum(1, keepdim=True) + t.sum(0) - t.sum(), "sums, not means"),
         (ch02.check_vdn_fit, lambda t, p, q: (t @ q).unsqueeze(-1) + p @ t, "twice"),
+        (ch02.check_vdn_fit, wrong.plain_overall_mean, "rows and columns are right.*p @ table @ q"),
+        (ch02.check_vdn_fit, wrong.mean_of_row_means, "rows and columns are right"),
+        (ch02.check_play, wrong.play_added, "multiplied, not added"),
+        (ch02.check_play, wrong.play_averaged, "multiplied, not added"),
+        (ch02.check_mix, wrong.softplus_weights, r"take \|w\|, not softplus"),
+        (ch02.check_mix, wrong.abs_last_bias, "v is a bias"),
+        (ch02.check_mix, lambda q, w1, b1, w2, v: ch02.mix(q, w1, b1.abs(), w2, v), "b1 is a bias"),
+        (ch02.check_mix, wrong.abs_everywhere, "b1 is a bias"),
+        (ch02.check_mix, wrong.first_layer_only, r"take \|w2\| too"),
+        (ch02.check_mix, wrong.second_layer_only, r"take \|w1\| too"),
+        (ch02.check_mix, wrong.idle_w2, "w2 has no effect"),
+        (ch02.check_mix, wrong.relu_mixer, "not relu"),
+        (ch02.check_wqmix_weights, wrong.exchanged, "are OW and CW swapped"),
+        (ch02.check_repaired_weights, repaired(lambda y, u, online, target: target[u]), "the released rule"),
+        (ch02.check_repaired_weights, repaired(lambda y, u, online, target: target.max()), r"target\.max\(\)"),
+        (ch02.check_repaired_weights, repaired(lambda y, u, online, target: online.max()), r"online\.max\(\)"),
+        (ch02.check_repaired_weights, repaired(lambda y, u, online, target: online), "own entry for it, online"),
+        (ch02.check_repaired_weights, repaired(lambda y, u, online, target: target), "own entry for it, target"),
+        (ch02.check_repaired_weights, repaired(lambda y, u, online, target: y[u]), "the reward"),
+        (ch02.check_repaired_weights, lambda y, u, o, t, alpha: torch.where(y > o[u], 1.0, alpha), "itself always gets 1"),
     ],
 )
 def test_a_check_names_the_mistake(check, answer, words):
@@ -185,6 +215,18 @@ def test_the_stop_button_keeps_what_was_learned(capsys):
     assert stopped.updates == whole.updates == 3 and torch.equal(stopped.table, whole.table)
     assert "VDN: stopped after 3 of 50 steps" in capsys.readouterr().out
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_one_stop_ends_the_loops_around_as_well(capsys):
+    seen = []
+    for outer in stoppable("ab", "outer", progress=False):
+        for inner in stoppable(range(2), "inner", progress=False):
+            seen.append((outer, inner))
+            if (outer, inner) == ("a", 1):
+                signal.raise_signal(signal.SIGINT)  # in the last step of the inner one
+    assert seen == [("a", 0), ("a", 1)]
+    text = capsys.readouterr().out
+    assert "outer: stopped after 1 of 2 steps" in text and "inner" not in text
 
 
 def test_a_loop_that_is_not_stopped_runs_to_its_end(capsys):
@@ -348,6 +390,61 @@ def test_the_explorer_draws_reports_and_refuses_in_one_sentence():
     still = pictures.matrix_explorer(static=True, game="climbing", epsilon=0.5, steps=1, seeds=1).figure
     assert "climbing, epsilon 0.5" in still.get_suptitle()
     matplotlib.pyplot.close("all")
+
+
+@pytest.mark.parametrize(("press_at", "methods"), [(1, "VDN"), (2, "VDN"), (3, "VDN, QMIX")])
+def test_one_stop_ends_all_methods_of_the_explorer(press_at, methods, capsys):
+    told = []
+
+    def tick(done, total):
+        told.append(done)
+        if done == press_at:
+            signal.raise_signal(signal.SIGINT)
+
+    figure = pictures.plot_table([[1, 0], [0, 1]], 0.5, ("VDN", "QMIX", "CW-QMIX"), seeds=1, steps=2, tick=tick)
+    assert told == list(range(1, press_at + 1)) and "stopped early" in figure.get_suptitle()
+    text = capsys.readouterr().out
+    assert f"Stopped: {methods} kept; " in text and "CW-QMIX left out." in text
+    assert len(figure.axes) == 2 + len(methods.split(", "))  # the payoffs, the fits, the colour bar
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    matplotlib.pyplot.close("all")
+
+
+def test_the_picture_has_a_bar_of_its_own(monkeypatch, capsys):
+    monkeypatch.setenv("MARLCOURSE_SCALE", "demo")
+    pictures.plot_table([[1, 0], [0, 1]], methods=("VDN",), seeds=1, steps=2)
+    assert "fitting VDN" in capsys.readouterr().err
+    monkeypatch.setenv("MARLCOURSE_SCALE", "ci")
+    pictures.plot_table([[1, 0], [0, 1]], methods=("VDN",), seeds=1, steps=2)
+    assert not capsys.readouterr().err
+    matplotlib.pyplot.close("all")
+
+
+def test_lambda_zero_is_not_joined_to_the_curve():
+    frame = pd.DataFrame(
+        [{"method": "QTRAN", "option": "lambda_nopt", "value": v, "optimal": 1, "seed": 0} for v in (0.0, 0.01, 1.0)]
+        + [
+            {"method": m, "option": "alpha", "value": v, "optimal": 1, "seed": 0}
+            for m in ("CW-QMIX", "OW-QMIX")
+            for v in (0.1, 1.0)
+        ]
+    )
+    left, right = pictures.plot_sweeps(frame).axes[:2]
+    drawn = [line for line in right.lines if 0 in list(line.get_xdata()) and line.get_marker() not in ("None", None)]
+    assert [len(line.get_xdata()) for line in drawn] == [1]
+    heights = [line.get_ydata()[0] for line in left.lines if line.get_label().endswith("QMIX")]
+    assert len(set(heights)) == 2
+    matplotlib.pyplot.close("all")
+
+
+def test_the_grids_titles_are_what_the_data_are():
+    data = kinds_of_data(100)
+    assert set(pictures.KINDS) == set(data)
+    assert data["uniform"].epsilon(0) == data["uniform"].epsilon(100) == 1
+    greedy = data["epsilon-greedy"]
+    assert (greedy.epsilon(0), greedy.epsilon(100), greedy.replay) == (1, pytest.approx(0.05), True)
+    newest = data["on-policy"]
+    assert (newest.epsilon(0), newest.epsilon(100), newest.replay) == (0.1, 0.1, False)
 
 
 def test_the_explorers_bar_is_seen_only_while_it_works(monkeypatch):

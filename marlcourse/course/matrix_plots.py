@@ -8,10 +8,17 @@ import numpy as np
 import torch
 
 from ..envs.matrix import GAMES
+from ..trainer import _StopButton
+from . import scale
 from .matrix_study import GRID, METHODS, Fit, action_values, fit_table, two_step_vdn
 
 ACTION_COLOURS = ("#0072B2", "#D55E00", "#009E73")
-TITLES = {"qtran": "QTRAN's", "penalty-10": "penalty", "two-step-2b": "2B", "xor": "XOR", "or": "OR"}
+TITLES = {"qtran": "QTRAN's game", "penalty-10": "penalty", "two-step-2b": "2B", "xor": "XOR", "or": "OR"}
+KINDS = {  # matrix_study.kinds_of_data in words
+    "uniform": "uniform\n" r"($\epsilon$ = 1)",
+    "epsilon-greedy": "epsilon-greedy\n" r"($\epsilon$ 1 to .05, all data kept)",
+    "on-policy": "on-policy\n" r"($\epsilon$ = .1, newest only)",
+}
 TABLES = [name for group in GRID for name in group]
 
 
@@ -79,11 +86,11 @@ def shares(fits: Mapping[tuple[str, str, str], Fit]):
     return pd.DataFrame(rows)
 
 
-def plot_grid(frame, title: str | None = None, untrained: Mapping[str, float] | None = None):
+def plot_grid(frame, title: str | None = None, untrained: Mapping[str, float] | None = None, teams: int = 64):
     """Share of seeds that choose an optimum: methods by tables, a panel for each kind of data; the nulls below.
 
-    ``frame``: columns method, table, data, optimal (0 or 1), one row per seed. ``untrained``: {table: the share of teams
-    that choose an optimum with their first weights}.
+    ``frame``: columns method, table, data, optimal (0 or 1), one row per seed. ``untrained``: {table: the share of
+    ``teams`` teams that choose an optimum with their first weights}.
     """
     import matplotlib.pyplot as plt
 
@@ -94,12 +101,12 @@ def plot_grid(frame, title: str | None = None, untrained: Mapping[str, float] | 
     tables = [t for t in TABLES if t in set(frame["table"])]
     mean = frame.groupby(["data", "method", "table"])["optimal"].mean()
     with context():
-        size = (1.2 + 0.56 * len(tables) * len(kinds) + 0.6, 1.75 + 0.44 * (len(methods) + 1 + (untrained is not None)))
+        size = (1.8 + 0.56 * len(tables) * len(kinds) + 0.6, 2.1 + 0.44 * (len(methods) + 1 + (untrained is not None)))
         figure, axes = plt.subplots(1, len(kinds), figsize=size, layout="constrained", squeeze=False, sharey=True)
         for ax, kind in zip(axes[0], kinds):
-            nulls = {"random play": [random_share(t) for t in tables]}
+            nulls = {"random play (exact)": [random_share(t) for t in tables]}
             if untrained is not None:
-                nulls = {"untrained": [untrained[t] for t in tables], **nulls}
+                nulls = {f"untrained ({teams} teams)": [untrained[t] for t in tables], **nulls}
             values = np.array([[mean.get((kind, m, t), np.nan) for t in tables] for m in methods] + list(nulls.values()))
             image = ax.imshow(values, cmap="Blues", vmin=0, vmax=1.15, aspect="auto")
             for i, row in enumerate(values):
@@ -109,7 +116,7 @@ def plot_grid(frame, title: str | None = None, untrained: Mapping[str, float] | 
                     color = readable(image.cmap(image.norm(value)))
                     ax.text(j, i, text, ha="center", va="center", fontsize=10, color=color)
             ax.axhline(len(methods) - 0.5, color=INK, lw=1.2)
-            ax.set_title(f"{kind} data", fontsize=12, loc="center")
+            ax.set_title(KINDS.get(kind, f"{kind} data"), fontsize=11, loc="center")
             ax.set_xticks(range(len(tables)), [TITLES.get(t, t) for t in tables], rotation=35, ha="right")
             ax.set_yticks(range(len(methods) + len(nulls)), [*methods, *nulls])
             ax.tick_params(length=0)
@@ -145,7 +152,9 @@ def plot_sweeps(frame, untrained: float | None = None):
             smallest = part.loc[part["value"] > 0, "value"].min()
             for method, rows in part.groupby("method"):
                 share = rows.groupby("value")["optimal"].mean()
-                ax.plot(share.index, share.values, label=method, **looks[method])
+                share += {"OW-QMIX": -0.012, "CW-QMIX": 0.012}.get(method, 0)  # else one lies on the other
+                ax.plot(share[share.index > 0], label=method, **looks[method])
+                ax.plot(share[share.index == 0], **{**looks[method], "linestyle": "none"})  # 0 has no place on a log axis
             ax.axhline(1 / 9, color=GREY, ls=":", label="random play (1/9)")
             if untrained is not None:
                 ax.axhline(untrained, color=GREY, ls=(0, (6, 2)), label=f"untrained teams ({untrained:.2f})")
@@ -160,7 +169,10 @@ def plot_sweeps(frame, untrained: float | None = None):
         axes[0].set_ylabel("share of seeds that choose 8")
         seeds = int(frame.groupby(["method", "value"]).size().max())
         figure.suptitle(
-            f"QTRAN's game, uniform data: where the repair stops working\n{seeds} seeds", x=0.01, ha="left", fontsize=12
+            f"QTRAN's game, uniform data: where the repair stops working\n{seeds} seeds; CW and OW nudged apart",
+            x=0.01,
+            ha="left",
+            fontsize=12,
         )
     return figure
 
@@ -193,7 +205,9 @@ def plot_two_step(frame):
         right.locator_params(axis="x", nbins=5)
         right.set_title(f"measured: {frame['seed'].nunique()} seeds; lines nudged apart")
         right.legend(loc="center right")
-        figure.suptitle("The two-step game: the same VDN, other data", x=0.01, ha="left", fontsize=12)
+        figure.suptitle(
+            "The two-step game: VDN and QMIX on uniform data, and while epsilon falls", x=0.01, ha="left", fontsize=12
+        )
     return figure
 
 
@@ -216,16 +230,31 @@ def plot_table(
 ):
     """Fit a payoff table with the methods on epsilon-greedy data and draw what each made of it.
 
-    The title names the game where the table is one of the library's. ``tick(done, total)`` is called while it works.
+    The data are those of the moment: ``epsilon`` is the same in all ``steps`` updates, old data are not kept. The title names
+    the game where the table is one of the library's. ``tick(done, total)`` is called while it works; without it there is a
+    bar (none at ci scale). One stop (an interrupt) ends it all: the methods fitted so far are drawn, and the title says so.
     Raises ValueError, in one sentence, for a table that is none.
     """
-    fits, total = {}, len(methods) * steps
-    for k, method in enumerate(methods):
-        told = False if tick is None else lambda done, before=k * steps: tick(before + done, total)
-        fits[method] = fit_table(
-            method, table, epsilon, range(seeds), steps, progress=told, lr=0.02 if method == "VDN" else 0.01
-        )
-    return plot_fits(fits, f"{game_name(table)}, epsilon {epsilon:g}")
+    from tqdm.auto import tqdm
+
+    fits, total, title = {}, len(methods) * steps, f"{game_name(table)}, epsilon {epsilon:g}"
+    with tqdm(total=total, leave=False, disable=tick is not None or scale() == "ci") as bar, _StopButton() as stop:
+
+        def told(done: int) -> None:  # updates of the method under way
+            bar.update(1)
+            if tick is not None:
+                tick(len(fits) * steps + done, total)
+
+        for method in methods:
+            bar.set_description(f"fitting {method}")
+            lr = 0.02 if method == "VDN" else 0.01
+            fits[method] = fit_table(method, table, epsilon, range(seeds), steps, progress=told, lr=lr)
+            if stop.pressed and (len(fits) < len(methods) or fits[method].updates < steps):
+                missing = ", ".join(methods[len(fits) :])
+                print(f"Stopped: {', '.join(fits)} kept{f'; {missing} left out' if missing else ''}.")
+                title += "; stopped early"
+                break
+    return plot_fits(fits, title)
 
 
 def game_name(table) -> str:

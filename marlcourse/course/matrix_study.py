@@ -302,7 +302,7 @@ def stoppable(steps: Iterable, name: str = "training", progress: bool = True) ->
 
     A bar appears after a second (none at ci scale, or without ``progress``). The stop button (an interrupt) ends the loop
     after the step under way, and one line says how far it came; what the loop has changed so far stays. A second interrupt
-    stops at once.
+    stops at once. A stoppable loop around this one ends as well, after its own step.
     """
     from tqdm.auto import tqdm
 
@@ -312,8 +312,12 @@ def stoppable(steps: Iterable, name: str = "training", progress: bool = True) ->
     with _StopButton() as stop:
         for done, step in enumerate(tqdm(steps, desc=name, delay=1, leave=False, disable=hidden), 1):
             yield step
-            if stop.pressed and done < len(steps):
-                print(f"{name}: stopped after {done} of {len(steps)} steps; what was learned so far is kept.")
+            if stop.pressed:
+                around = getattr(stop.old, "__self__", None)  # the button of a loop around this one
+                if isinstance(around, _StopButton):
+                    around.pressed = True
+                if done < len(steps):
+                    print(f"{name}: stopped after {done} of {len(steps)} steps; what was learned so far is kept.")
                 return
 
 

@@ -34,6 +34,26 @@ def play_unnormalised(greedy, n_actions, epsilon):
     return torch.outer(*own)
 
 
+def play_added(greedy, n_actions, epsilon):
+    """Sum of the two agents' probabilities instead of their product."""
+    own = torch.full((2, n_actions), epsilon / n_actions)
+    for agent, u in enumerate(greedy):
+        own[agent, u] += 1 - epsilon
+    return own[0].unsqueeze(-1) + own[1]
+
+
+def play_averaged(greedy, n_actions, epsilon):
+    return play_added(greedy, n_actions, epsilon) / 2
+
+
+def plain_overall_mean(table, p, q):
+    return (table @ q).unsqueeze(-1) + p @ table - table.mean()
+
+
+def mean_of_row_means(table, p, q):
+    return (table @ q).unsqueeze(-1) + p @ table - (table @ q).mean()
+
+
 def no_overlap(table, p, q):
     return (table @ q).unsqueeze(-1) + p @ table
 
@@ -69,6 +89,22 @@ def relu_mixer(q, w1, b1, w2, v):
 
 def abs_of_result(q, w1, b1, w2, v):
     return (F.elu((q @ w1).abs() + b1) @ w2).abs() + v
+
+
+def softplus_weights(q, w1, b1, w2, v):
+    return F.elu(q @ F.softplus(w1) + b1) @ F.softplus(w2) + v
+
+
+def abs_last_bias(q, w1, b1, w2, v):
+    return F.elu(q @ w1.abs() + b1) @ w2.abs() + v.abs()
+
+
+def idle_w2(q, w1, b1, w2, v):
+    return F.elu(q @ w1.abs() + b1).sum(-1) + v
+
+
+def second_layer_only(q, w1, b1, w2, v):
+    return F.elu(q @ w1 + b1) @ w2.abs() + v
 
 
 def no_last_bias(q, w1, b1, w2, v):
@@ -130,9 +166,19 @@ def repaired(y, greedy, value, alpha):
 
 
 MUTANTS = {
-    "2.1": [play_together, play_others, play_transposed, play_unnormalised],
-    "2.2": [no_overlap, swapped, unweighted, wrong_partner, undivided],
-    "2.3": [abs_everywhere, first_layer_only, relu_mixer, abs_of_result, no_last_bias],
+    "2.1": [play_together, play_others, play_transposed, play_unnormalised, play_added, play_averaged],
+    "2.2": [no_overlap, swapped, unweighted, wrong_partner, undivided, plain_overall_mean, mean_of_row_means],
+    "2.3": [
+        abs_everywhere,
+        first_layer_only,
+        second_layer_only,
+        relu_mixer,
+        abs_of_result,
+        no_last_bias,
+        softplus_weights,
+        abs_last_bias,
+        idle_w2,
+    ],
     "2.4": [
         pessimistic,
         own_value,
@@ -158,7 +204,9 @@ MUTANTS = {
     ],
     "2.6": [
         lambda y, greedy, online, target, alpha: repaired(y, greedy, target[tuple(greedy)], alpha),
+        lambda y, greedy, online, target, alpha: repaired(y, greedy, target.max(), alpha),
         lambda y, greedy, online, target, alpha: repaired(y, greedy, online.max(), alpha),
+        lambda y, greedy, online, target, alpha: repaired(y, greedy, target, alpha),
         lambda y, greedy, online, target, alpha: repaired(y, greedy, online, alpha),
         lambda y, greedy, online, target, alpha: repaired(y, greedy, y[tuple(greedy)], alpha),
         lambda y, greedy, online, target, alpha: torch.where(y > online[tuple(greedy)], 1.0, alpha),

@@ -49,11 +49,13 @@ def play(greedy, n_actions, epsilon):
     agree=lambda play, g: play(tuple(torch.randint(0, 4, (2,), generator=g).tolist()), 4, float(torch.rand((), generator=g))),
 )
 def check_play(play):
+    got, added = play((0, 0), 2, 0.0), "the agents' probabilities are multiplied, not added: both must draw their action"
+    known = [(torch.tensor([[2.0, 1.0], [1.0, 0.0]]), added), (torch.tensor([[1.0, 0.5], [0.5, 0.0]]), added)]
     expect(
-        play((0, 0), 2, 0.0),
+        got,
         torch.tensor([[1.0, 0.0], [0.0, 0.0]]),
         call="play((0, 0), 2, 0.0)",
-        hint="without exploration only the greedy joint action occurs",
+        hint=meant(got, known, "without exploration only the greedy joint action occurs"),
     )
     got = play((0, 1), 2, 0.2)
     known = [
@@ -131,11 +133,16 @@ def check_vdn_fit(vdn_fit):
         hint="rows belong to agent 1, columns to agent 2",
     )
     p, q = torch.tensor([0.1, 0.9]), torch.tensor([0.6, 0.4])
+    table = torch.tensor([[0.0, 1.0], [1.0, 8.0]])
+    got, sums = vdn_fit(table.clone(), p, q), torch.tensor([[0.4 + 0.9, 0.4 + 7.3], [3.8 + 0.9, 3.8 + 7.3]])
+    overall = "rows and columns are right; the overall mean must be weighted by both: p @ table @ q"
+    known = [(sums - mean, overall) for mean in (2.5, 2.1, 4.1)]  # of the cells, of the row means, of the column means
+    general = "a row's mean weighs the columns by q, the partner's habits; a column's mean weighs the rows by p"
     expect(
-        vdn_fit(torch.tensor([[0.0, 1.0], [1.0, 8.0]]), p, q),
-        torch.tensor([[0.4 + 0.9 - 3.46, 0.4 + 7.3 - 3.46], [3.8 + 0.9 - 3.46, 3.8 + 7.3 - 3.46]]),
+        got,
+        sums - 3.46,
         call="vdn_fit([[0, 1], [1, 8]], p=[.1, .9], q=[.6, .4])",
-        hint="a row's mean weighs the columns by q, the partner's habits; a column's mean weighs the rows by p",
+        hint=meant(got, known, general),
     )
 
 
@@ -145,6 +152,28 @@ def check_vdn_fit(vdn_fit):
 def mix(q, w1, b1, w2, v):
     """q [...,N], w1 [N,E], b1 [E], w2 [E], v [] -> q_tot [...]"""
     return F.elu(q @ w1.abs() + b1) @ w2.abs() + v
+
+
+def mixed(q, w1, b1, w2, v):
+    """The reference; under a name of its own, since the checks call the answer `mix`."""
+    return mix(q, w1, b1, w2, v)
+
+
+def slips(q, w1, b1, w2, v):
+    """[(what a known slip gives, its hint), ...] for one input of :func:`mix`"""
+    soft, sign = F.softplus, "it multiplies a utility on its way, and a negative one would turn its sign"
+    return [
+        (F.elu(q @ soft(w1) + b1) @ soft(w2) + v, "take |w|, not softplus(w): the formula of QMIX has absolute values"),
+        (mix(q, w1, b1, w2, v.abs()), "v is a bias: it multiplies no utility and may be negative, take it as it is"),
+        (mix(q, w1, b1.abs(), w2, v), "b1 is a bias: it multiplies no utility and may be negative, take it as it is"),
+        (mix(q, w1, b1.abs(), w2, v.abs()), "b1 and v are biases: they multiply no utility and may be negative"),
+        (F.elu(q @ w1.abs() + b1).sum(-1) + v, "w2 has no effect: weigh the hidden units with |w2| before you add them"),
+        (F.elu(q @ w1 + b1) @ w2 + v, f"take |w1| and |w2|: {sign}"),
+        (F.elu(q @ w1.abs() + b1) @ w2 + v, f"take |w2| too: {sign}"),
+        (F.elu(q @ w1 + b1) @ w2.abs() + v, f"take |w1| too: {sign}"),
+        (torch.relu(q @ w1.abs() + b1) @ w2.abs() + v, "F.elu, not relu: below the bend a utility still counts, a little"),
+        (mix(q, w1, b1, w2, 0 * v), "v is missing: add it at the end, as it is"),
+    ]
 
 
 def random_weights(g, n=2, e=4):
@@ -168,19 +197,27 @@ def random_weights(g, n=2, e=4):
 )
 def check_mix(mix):
     eye, zero, one = torch.eye(2), torch.zeros(2), torch.ones(2)
-    got = mix(torch.tensor([1.0, 2.0]), eye, zero, one, torch.tensor(0.0))
-    expect(got, 3.0, call="mix([1, 2], w1=eye, b1=0, w2=1, v=0)", hint="for positive inputs ELU is the identity: 1 + 2")
-    expect(
-        mix(torch.tensor([1.0, 2.0]), -eye, zero, -one, torch.tensor(0.5)),
-        3.5,
-        call="mix([1, 2], w1=-eye, b1=0, w2=-1, v=0.5)",
-        hint="both layers of weights enter by their absolute value, the last bias v as it is",
+    q = torch.tensor([1.0, 2.0])
+
+    def probe(call, general, *weights):
+        """One call with exact numbers; the hint names a slip where the answer shows it."""
+        got = mix(q, *weights)
+        expect(got, mixed(q, *weights), call=call, hint=meant(got, slips(q, *weights), general))
+
+    probe(
+        "mix([1, 2], w1=eye, b1=0, w2=1, v=0)",
+        "for positive inputs ELU is the identity: 1 + 2",
+        *(eye, zero, one, torch.tensor(0.0)),
     )
-    expect(
-        mix(torch.tensor([1.0, 2.0]), eye, torch.tensor([-3.0, 0.0]), one, torch.tensor(-1.0)),
-        float(torch.expm1(torch.tensor(-2.0))) + 1.0,
-        call="mix([1, 2], w1=eye, b1=[-3, 0], w2=1, v=-1)",
-        hint="biases keep their sign, and F.elu(-2) = exp(-2) - 1: a utility below the bend still counts, a little",
+    probe(
+        "mix([1, 2], w1=-eye, b1=0, w2=[-1, -2], v=0.5)",
+        "two of the four must not be negative, the weights: no step from a utility to Q_tot may turn its sign",
+        *(-eye, zero, torch.tensor([-1.0, -2.0]), torch.tensor(0.5)),
+    )
+    probe(
+        "mix([1, 2], w1=eye, b1=[-3, 0], w2=1, v=-1)",
+        "biases keep their sign, and F.elu(-2) = exp(-2) - 1: a utility below the bend still counts, a little",
+        *(eye, torch.tensor([-3.0, 0.0]), one, torch.tensor(-1.0)),
     )
     g = torch.Generator().manual_seed(0)
     weights = random_weights(g)
@@ -235,11 +272,12 @@ def check_wqmix_weights(wqmix_weights):
         hint="return ow, cw",
     )
     call = "wqmix_weights(q_tot=[2, -5, 0, 7], y=[8, -12, 0, 3], is_greedy=[F, F, T, F], central_greedy=0, alpha=.1)"
+    swapped = [(torch.tensor([1.0, 0.1, 1.0, 1.0]), "these are CW's weights: are OW and CW swapped? Return ow, cw")]
     expect(
         answer[0],
         torch.tensor([1.0, 0.1, 0.1, 0.1]),
         call=call + "[0], OW",
-        hint="full weight where the mixer says too little: q_tot < y",
+        hint=meant(answer[0], swapped, "full weight where the mixer says too little: q_tot < y"),
     )
     expect(
         answer[1],
@@ -387,12 +425,39 @@ def random_tables(g):
     agree=lambda repaired_weights, g: repaired_weights(*random_tables(g)),
 )
 def check_repaired_weights(repaired_weights):
-    y = torch.tensor([[-12.0, -32, -32], [-32, -20, -20], [-32, -20, -20]])  # QTRAN's game, every payoff less 20
-    untrained = torch.zeros(3, 3)
+    y = torch.tensor([[1.0, 8, 3], [6, 2, 7], [4, 9, 5]])  # greedy: the 2 in the middle
+    online = torch.tensor([[0.0, 8, 0], [0, 5, 0], [0, 0, 0]])
+    target = torch.tensor([[0.0, 0, 0], [0, 3, 0], [0, 0, 7]])
+    got = repaired_weights(y.clone(), (1, 1), online.clone(), target.clone(), 0.1)
+
+    def weights(better, greedy_gets=1.0):
+        w = torch.where(better, 1.0, 0.1)
+        w[1, 1] = greedy_gets
+        return w
+
+    asked = "the rule asks for one number, online[greedy], what the critic says now of what the team would play; "
+    known = [
+        (weights(y > 5, 0.1), "the greedy joint action itself always gets 1, whatever its y"),
+        (weights(y > 3), "this is the released rule: the target copy, which is refreshed only now and then; ask online"),
+        (weights(y > 7), asked + "you compare with target.max(), the stale copy's largest entry"),
+        (weights(y > 8), asked + "you compare with online.max(), the critic's largest entry"),
+        (weights(y > online), asked + "you compare each y with the critic's own entry for it, online"),
+        (weights(y > target), asked + "you compare each y with the stale copy's own entry for it, target"),
+        (weights(y > 2), asked + "you compare with the reward y[greedy], which a team does not know beforehand"),
+        (weights(y >= 5), "strictly larger: y > online[greedy]"),
+    ]
     expect(
-        repaired_weights(y, (1, 1), y, untrained, 0.1),
+        got,
+        weights(y > 5),
+        call=f"repaired_weights(y={y.int().tolist()}, greedy=(1, 1), online={online.int().tolist()}, "
+        f"target={target.int().tolist()}, alpha=.1)",
+        hint=meant(got, known, asked + "here 5"),
+    )
+    y = torch.tensor([[-12.0, -32, -32], [-32, -20, -20], [-32, -20, -20]])  # QTRAN's game, every payoff less 20
+    expect(
+        repaired_weights(y.clone(), (1, 1), y.clone(), torch.zeros(3, 3), 0.1),
         torch.tensor([[1.0, 0.1, 0.1], [0.1, 1.0, 0.1], [0.1, 0.1, 0.1]]),
-        call="repaired_weights(y, greedy=(1, 1), online=y, target=0, alpha=.1)",
+        call="repaired_weights(y, greedy=(1, 1), online=y, target=0, alpha=.1), y = QTRAN's game less 20",
         hint="-12 beats the greedy joint action's -20: it deserves the weight 1. An untrained target "
         "says 0, which nothing here beats",
     )
@@ -401,8 +466,7 @@ def check_repaired_weights(repaired_weights):
         repaired_weights(torch.tensor([[1.0, 3.0], [2.0, 5.0]]), (1, 0), online, online.flip(0), 0.5),
         torch.tensor([[0.5, 0.5], [1.0, 1.0]]),
         call="repaired_weights(y=[[1, 3], [2, 5]], greedy=(1, 0), online=[[0, 9], [4, 4]], target=..., alpha=.5)",
-        hint="compare with online[greedy] = 4, what the critic says now of the joint action that the agents would "
-        "play: not with its largest entry, and not with the reward y[greedy], which a team does not know beforehand",
+        hint="the small weight is the argument alpha; greedy is any joint action (u1, u2), here (1, 0)",
     )
 
 
