@@ -1,0 +1,571 @@
+"""Chapter 03, QMIX: a GRU by hand, the double-Q value, the masked loss, a mixer whose weights the state writes, IGM by
+enumeration, and what ma-gym does at its border."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from marlcourse.course.exercises import exercise, expect, mine_or_reference, require
+from marlcourse.course.quiz import Question, Quiz
+from marlcourse.exploration import masked
+from marlcourse.targets import masked_mean, td_target
+
+__all__ = ["QUIZ", "mine_or_reference"]
+
+
+def meant(got, known, otherwise):
+    """The hint of the known wrong answer [(tensor, hint), ...] that `got` is, else `otherwise`."""
+    for wrong, hint in known:
+        if isinstance(got, Tensor) and got.shape == wrong.shape and torch.allclose(got.float(), wrong, atol=1e-3):
+            return hint
+    return otherwise
+
+
+# ------------------------------------------------------------------------------------------------ 3.1
+
+
+def gru_step(from_x, from_h, h):
+    """from_x, from_h [...,3H] (parts r, z, n), h [...,H] -> the next memory [...,H]"""
+    r_x, z_x, n_x = from_x.chunk(3, -1)
+    r_h, z_h, n_h = from_h.chunk(3, -1)
+    r, z = torch.sigmoid(r_x + r_h), torch.sigmoid(z_x + z_h)
+    new = torch.tanh(n_x + r * n_h)
+    return z * h + (1 - z) * new
+
+
+def one_unit(r, z, n):
+    return torch.tensor([float(r), float(z), float(n)])
+
+
+@exercise(
+    "3.1",
+    title="one step of a GRU",
+    reference=gru_step,
+    hints=[
+        "Three small decisions: may the old memory speak (r)? keep it (z)? and if not, what to write (new)?",
+        "r and z are shares between 0 and 1: `torch.sigmoid` of the sum of both parts. What is written lies between -1 and 1: "
+        "`torch.tanh`; the memory's part of it passes through r.",
+        "`new = torch.tanh(n_x + r * n_h)`, and z is the share that is *kept*: `z * h + (1 - z) * new`.",
+    ],
+    difficulty=2,
+    importance=4,
+    minutes=12,
+    points=2,
+    agree=lambda gru_step, g: gru_step(*(torch.randn(2, 5, k, generator=g) for k in (12, 12, 4))),
+)
+def check_gru_step(gru_step):
+    nothing, one = torch.zeros(3), torch.ones(1)
+    expect(
+        gru_step(nothing, nothing, one),
+        torch.tensor([0.5]),
+        call="gru_step(from_x=[0, 0, 0], from_h=[0, 0, 0], h=[1])",
+        hint="all gates stand half open: half of the memory 1 is kept, and tanh(0) = 0 is written",
+    )
+    got = gru_step(one_unit(0, 20, 3), nothing, -one)
+    known = [(torch.tensor([0.9951]), "z is the share of the old memory that is KEPT; here the new value took its place")]
+    expect(
+        got,
+        torch.tensor([-1.0]),
+        call="gru_step(from_x=[0, 20, 3], from_h=[0, 0, 0], h=[-1])",
+        hint=meant(got, known, "z = sigmoid(20) is 1: everything is kept, nothing is written"),
+    )
+    got = gru_step(one_unit(0, -20, 3), nothing, -one)
+    expect(
+        got,
+        torch.tensor([0.99505]),
+        call="gru_step(from_x=[0, -20, 3], from_h=[0, 0, 0], h=[-1])",
+        hint=meant(got, [(torch.tensor([0.95257]), "what is written is a tanh, between -1 and 1")], "z is 0: h' = tanh(n_x)"),
+    )
+    got = gru_step(one_unit(-20, -20, 0.5), one_unit(0, 0, 2), one)
+    known = [
+        (torch.tanh(torch.tensor([2.5])), "the memory's part of what is written passes through r first: r * n_h"),
+        (torch.tensor([0.0]), "r closes on the memory's part only, not on what the input says"),
+    ]
+    expect(
+        got,
+        torch.tanh(torch.tensor([0.5])),
+        call="gru_step(from_x=[-20, -20, 0.5], from_h=[0, 0, 2], h=[1])",
+        hint=meant(got, known, "r = sigmoid(-20) is 0: the memory does not speak, tanh(0.5) is written"),
+    )
+    expect(
+        gru_step(one_unit(0, 1, 0), one_unit(0, -21, 1), one),
+        torch.tanh(torch.tensor([0.5])),
+        call="gru_step(from_x=[0, 1, 0], from_h=[0, -21, 1], h=[1])",
+        hint="each gate adds both parts before the sigmoid: z = sigmoid(1 - 21), r = sigmoid(0 + 0) = 0.5",
+    )
+    g = torch.Generator().manual_seed(0)
+    x, h, w_x, w_h = (torch.randn(s, generator=g) for s in ((6, 3), (6, 4), (12, 3), (12, 4)))
+    expect(
+        gru_step(x @ w_x.T, h @ w_h.T, h),
+        torch.gru_cell(x, h, w_x, w_h),
+        call="gru_step on six random rows",
+        hint="compare with torch.gru_cell: r, z, n in this order, each with its own part of from_x and from_h",
+    )
+
+
+# ------------------------------------------------------------------------------------------------ 3.2
+
+
+def double_q(online, target, avail):
+    """online, target [...,A] utilities, avail [...,A] bool -> the value [...] of the action that `online` chooses"""
+    best = masked(online, avail).argmax(-1, keepdim=True)
+    return target.gather(-1, best).squeeze(-1)
+
+
+@exercise(
+    "3.2",
+    title="the double-Q value",
+    reference=double_q,
+    hints=[
+        "Two networks, two questions: which action? and: what is it worth? Never ask the same network both.",
+        "Choose among the *available* actions only: give the others a very low value before the argmax.",
+        "`best = online.masked_fill(~avail, -1e10).argmax(-1, keepdim=True)`, then `target.gather(-1, best).squeeze(-1)`.",
+    ],
+    difficulty=2,
+    importance=5,
+    minutes=10,
+    points=2,
+    agree=lambda double_q, g: double_q(
+        torch.randn(3, 2, 4, generator=g),
+        torch.randn(3, 2, 4, generator=g),
+        torch.rand(3, 2, 4, generator=g).argsort(-1) < 3,
+    ),
+)
+def check_double_q(double_q):
+    all_of = torch.ones(3, dtype=torch.bool)
+    online, target = torch.tensor([1.0, 3.0, 2.0]), torch.tensor([2.0, 0.0, 5.0])
+    got = double_q(online.clone(), target.clone(), all_of)
+    known = [
+        (torch.tensor(5.0), "this is the maximum of the target network: it chose AND judged"),
+        (torch.tensor(3.0), "this is the online network's own value: the target network must judge"),
+        (torch.tensor(1.0), "the online network chose 'action 2' because the target network likes it: who chooses?"),
+    ]
+    expect(
+        got,
+        torch.tensor(0.0),
+        call="double_q(online=[1, 3, 2], target=[2, 0, 5], all available)",
+        hint=meant(got, known, "online chooses action 1 (its 3 is the largest), target says that action is worth 0"),
+    )
+    got = double_q(online.clone(), target.clone(), torch.tensor([True, False, True]))
+    known = [(torch.tensor(0.0), "action 1 is not available here: mask the online values before the argmax")]
+    expect(
+        got,
+        torch.tensor(5.0),
+        call="double_q(online=[1, 3, 2], target=[2, 0, 5], avail=[yes, no, yes])",
+        hint=meant(got, known, "without action 1 the online network chooses action 2, which the target network values at 5"),
+    )
+    expect(
+        double_q(torch.tensor([-7.0, -3.0]), torch.tensor([-2.0, -4.0]), torch.tensor([True, False])),
+        torch.tensor(-2.0),
+        call="double_q(online=[-7, -3], target=[-2, -4], avail=[yes, no])",
+        hint="all values are negative: multiplying by avail makes 0, which would win. Use a large negative number",
+    )
+    team = double_q(torch.tensor([[[0.0, 1.0], [1.0, 0.0]]]), torch.tensor([[[5.0, 6.0], [7.0, 8.0]]]), torch.ones(1, 2, 2) > 0)
+    expect(
+        team,
+        torch.tensor([[6.0, 7.0]]),
+        call="double_q for a team [1,2,2]",
+        hint="one value for each agent: the last axis, and only it, goes",
+    )
+
+
+# ------------------------------------------------------------------------------------------------ 3.3
+
+
+def td_loss(q_tot, next_q_tot, reward, terminated, mask, gamma):
+    """all [R,T]; gamma a number -> the loss, a number"""
+    y = td_target(reward, terminated, next_q_tot.detach(), gamma)
+    return masked_mean((q_tot - y) ** 2, mask)
+
+
+@exercise(
+    "3.3",
+    title="the masked loss",
+    reference=td_loss,
+    hints=[
+        "First the target y of every step. After the step that *ended* the task nothing more can be earned.",
+        "Then one mean over the steps that were played: padding counts neither above nor below the line.",
+        "`y = reward + gamma * (1 - terminated.float()) * next_q_tot.detach()`, then `(mask * (q_tot - y) ** 2).sum() / "
+        "mask.sum()`. The target is a fixed number: no gradient runs through it.",
+    ],
+    difficulty=2,
+    importance=5,
+    minutes=12,
+    points=2,
+    agree=lambda td_loss, g: td_loss(
+        *(torch.randn(4, 5, generator=g) for _ in range(3)),
+        torch.rand(4, 5, generator=g) < 0.3,
+        (torch.arange(5) < torch.randint(1, 6, (4, 1), generator=g)).float(),
+        0.9,
+    ),
+)
+def check_td_loss(td_loss):
+    ends = torch.tensor([[False, False, True], [True, False, False]])
+    mask = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]])
+    reward = torch.tensor([[0.0, 0.0, 8.0], [2.0, 0.0, 0.0]])
+    junk = torch.tensor([[4.0, 6.0, 50.0], [70.0, 90.0, 90.0]])
+    q = torch.tensor([[1.0, 3.0, 7.0], [2.0, 60.0, 60.0]])
+    one_row = td_loss(q[:1, :2].clone(), junk[:1, :2].clone(), reward[:1, :2], ends[:1, :2], torch.ones(1, 2), 0.5)
+    expect(
+        one_row,
+        torch.tensor(0.5),
+        call="td_loss of two steps that go on: q_tot [1, 3], next [4, 6], rewards 0, gamma 0.5",
+        hint="the targets are 0.5 * 4 = 2 and 0.5 * 6 = 3, the squared errors 1 and 0, their mean 0.5",
+    )
+    got = td_loss(q[:1].clone(), junk[:1].clone(), reward[:1], ends[:1], mask[:1], 0.5)
+    known = [
+        (
+            torch.tensor((1 + 0 + 26.0**2) / 3),
+            "the last step ended the task: its target is the reward 8 alone, whatever follows",
+        ),
+        (torch.tensor(1 / 2), "the step that ends the task stays in the loss: it is the one that teaches the reward"),
+        (torch.tensor(2.0), "the loss is a mean over steps, not a sum"),
+    ]
+    expect(
+        got,
+        torch.tensor((1 + 0 + 1) / 3),
+        call="td_loss of three steps of which the last one ends the task with reward 8",
+        hint=meant(got, known, "the targets are 2, 3 and 8, the squared errors 1, 0 and 1"),
+    )
+    got = td_loss(q.clone(), junk.clone(), reward, ends, mask, 0.5)
+    known = [
+        (torch.tensor(2 / 6), "padding is left out above the line but counted below it: divide by the number of REAL steps"),
+        (torch.tensor((2 / 3 + 0) / 2), "each step counts once, not each episode: a short episode's step must not weigh more"),
+        (torch.tensor((2 + (60 - 45.0) ** 2 * 2) / 6), "padding is in the mean: those steps were never played"),
+    ]
+    expect(
+        got,
+        torch.tensor(2 / 4),
+        call="td_loss of two episodes, of 3 steps and of 1 step (the rest is padding)",
+        hint=meant(got, known, "four steps were played; their squared errors are 1, 0, 1 and 0"),
+    )
+    cut = td_loss(torch.zeros(1, 1), torch.full((1, 1), 4.0), torch.ones(1, 1), torch.zeros(1, 1) > 0, torch.ones(1, 1), 0.5)
+    expect(
+        cut,
+        torch.tensor(9.0),
+        call="td_loss of an episode that the time limit cut off (terminated False, its last step)",
+        hint="a time limit is no end of the task: the target is 1 + 0.5 * 4 = 3",
+    )
+    value, following = torch.ones(1, 2).requires_grad_(), torch.ones(1, 2).requires_grad_()
+    go_on = torch.zeros(1, 2, dtype=torch.bool)
+    loss = td_loss(value, following, torch.zeros(1, 2), go_on, torch.ones(1, 2), 0.5)
+    require(
+        isinstance(loss, Tensor) and loss.requires_grad,
+        "td_loss(...) carries no gradient to q_tot",
+        "detach the target, not the prediction",
+    )
+    loss.backward()
+    require(
+        following.grad is None or not following.grad.any(),
+        "td_loss(...) sends a gradient into the next value",
+        "the target is a fixed number for this update: `next_q_tot.detach()`",
+    )
+
+
+# ------------------------------------------------------------------------------------------------ 3.4
+
+
+def mix(q, state, nets):
+    """q [...,N], state [...,S], nets {"w1", "b1", "w2", "v"} of networks that read the state -> q_tot [...]"""
+    n, e = q.shape[-1], nets["b1"](state).shape[-1]
+    w1 = nets["w1"](state).abs().unflatten(-1, (n, e))
+    hidden = F.elu((q.unsqueeze(-2) @ w1).squeeze(-2) + nets["b1"](state))
+    return (hidden * nets["w2"](state).abs()).sum(-1) + nets["v"](state).squeeze(-1)
+
+
+def some_nets(g, s=3, n=2, e=4):
+    """Four linear hypernetworks with random weights and biases."""
+    make = lambda out: (torch.randn(s, out, generator=g), torch.randn(out, generator=g))
+    layers = {"w1": make(n * e), "b1": make(e), "w2": make(e), "v": make(1)}
+    return {name: (lambda state, w=w, b=b: state @ w + b) for name, (w, b) in layers.items()}
+
+
+def constant_nets(w1, b1, w2, v):
+    """Hypernetworks that write the same numbers whatever the state."""
+    write = lambda x: lambda state: torch.tensor(x, dtype=torch.float32).expand(*state.shape[:-1], len(x))
+    return {"w1": write(w1), "b1": write(b1), "w2": write(w2), "v": write([v])}
+
+
+@exercise(
+    "3.4",
+    title="a mixer whose weights the state writes",
+    reference=mix,
+    hints=[
+        "The formula is chapter 02's; only the numbers come from somewhere else: `nets['w1'](state)` instead of `w1`.",
+        "nets['w1'] writes N * E numbers in one row. As a matrix they are N rows (one for each agent) of E: `unflatten(-1, (N, "
+        "E))`. Which of the four must not be negative?",
+        "`x = (q.unsqueeze(-2) @ w1).squeeze(-2) + nets['b1'](state)` is [...,E]; then `(F.elu(x) * w2).sum(-1) + "
+        "nets['v'](state).squeeze(-1)`, with `w1` and `w2` in absolute value.",
+    ],
+    difficulty=3,
+    importance=5,
+    minutes=15,
+    points=3,
+    agree=lambda mix, g: mix(torch.randn(5, 6, 2, generator=g), torch.randn(5, 6, 3, generator=g), some_nets(g)),
+)
+def check_mix(mix):
+    q, state = torch.tensor([1.0, 3.0]), torch.zeros(1)
+    plain = constant_nets([2.0, 1.0], [0.0], [1.0], 0.0)
+    expect(
+        mix(q, state, plain),
+        torch.tensor(5.0),
+        call="mix(q=[1, 3]) where the state writes w1 = [2, 1], w2 = [1], no biases",
+        hint="2 * 1 + 1 * 3 = 5, a positive number passes ELU unchanged, times 1",
+    )
+    got = mix(q, state, constant_nets([-2.0, 1.0], [0.0], [-1.0], 0.0))
+    known = [
+        (torch.tensor(1.0), "w1 = -2 must count as 2: take the absolute value of w1"),
+        (torch.tensor(-5.0), "w2 must not be negative either: an agent's better action would lower Q_tot"),
+        (torch.tensor(-1.0), "neither weight may be negative: take the absolute value of w1 and of w2"),
+    ]
+    expect(
+        got,
+        torch.tensor(5.0),
+        call="mix(q=[1, 3]) where the state writes w1 = [-2, 1], w2 = [-1]",
+        hint=meant(got, known, "the signs of w1 and w2 are dropped: the same 5"),
+    )
+    got = mix(q, state, constant_nets([2.0, 1.0], [-6.0], [1.0], -2.0))
+    below = float(torch.tensor(-1.0).exp()) - 1
+    known = [
+        (torch.tensor(11.0 - 2), "a bias multiplies no utility: it keeps its sign (b1)"),
+        (torch.tensor(below + 2), "a bias multiplies no utility: it keeps its sign (v)"),
+        (torch.tensor(13.0), "a bias multiplies no utility: both keep their signs"),
+        (torch.tensor(-3.0), "where is ELU? below 0 it is exp(x) - 1"),
+        (torch.tensor(-2.0), "ELU, not ReLU: below 0 it is exp(x) - 1, which still has a slope"),
+    ]
+    expect(
+        got,
+        torch.tensor(below - 2),
+        call="mix(q=[1, 3]) where the state writes w1 = [2, 1], b1 = [-6], w2 = [1], v = -2",
+        hint=meant(got, known, "x = 5 - 6 = -1, ELU(-1) = exp(-1) - 1 = -0.632, and v = -2"),
+    )
+    two = constant_nets([1.0, 4.0, 0.0, 2.0, 0.0, 10.0], [0.0, 0.0, 0.0], [1.0, 1.0, 1.0], 0.0)
+    got = mix(q, state, two)
+    expect(
+        got,
+        torch.tensor(1 * (1.0 + 4 + 0) + 3 * (2 + 0 + 10)),
+        call="mix(q=[1, 3]) where w1 writes [1, 4, 0, 2, 0, 10] (E = 3)",
+        hint="the first E numbers are agent 1's row [1, 4, 0], the next E agent 2's [2, 0, 10]: unflatten(-1, (N, E))",
+    )
+    by_state = {k: (lambda s, f=f: f(s) * s) for k, f in plain.items()}
+    expect(
+        mix(torch.tensor([[1.0, 3.0], [1.0, 3.0]]), torch.tensor([[1.0], [2.0]]), by_state),
+        torch.tensor([5.0, 20.0]),
+        call="mix of two rows with different states",
+        hint="each row has weights of its own, written from its own state",
+    )
+    g = torch.Generator().manual_seed(1)
+    q, state, nets = torch.randn(4, 5, 2, generator=g), torch.randn(4, 5, 3, generator=g), some_nets(g)
+    expect(
+        mix(q, state, nets), reference_mix(q, state, nets), call="mix on a batch [4,5]", hint="leading axes stay as they are"
+    )
+
+
+def reference_mix(q, state, nets):
+    """The formula once more, entry by entry."""
+    out = torch.empty(q.shape[:-1])
+    for k in itertools.product(*map(range, out.shape)):
+        w1, w2 = nets["w1"](state[k]).abs(), nets["w2"](state[k]).abs()
+        e = len(w2)
+        x = nets["b1"](state[k]) + sum(q[k][i] * w1[i * e : (i + 1) * e] for i in range(q.shape[-1]))
+        out[k] = torch.where(x > 0, x, x.exp() - 1) @ w2 + nets["v"](state[k])[0]
+    return out
+
+
+# ------------------------------------------------------------------------------------------------ 3.5
+
+
+def random_sum(weights):
+    """A mixer that weighs the utilities, some of them negatively."""
+    return lambda q: (q * weights).sum(-1)
+
+
+def best_joint_action(q, mixer):
+    """q [N,A], mixer: utilities [...,N] -> [...]; the joint action (a tuple of N ints) with the largest Q_tot of all A^N"""
+    n, a = q.shape
+    joint = torch.cartesian_prod(*[torch.arange(a)] * n).view(-1, n)  # [A^N,N]
+    values = q.gather(1, joint.T).T  # [A^N,N]: the utilities of every joint action
+    return tuple(joint[mixer(values).argmax()].tolist())
+
+
+@exercise(
+    "3.5",
+    title="the best joint action by enumeration",
+    reference=best_joint_action,
+    hints=[
+        "Do not use IGM: you are going to test it. Ask the mixer for the value of every joint action, all A^N of them.",
+        "`itertools.product(range(A), repeat=N)` lists the joint actions; the utilities of one: `q[0, u[0]]`, `q[1, u[1]]` ...",
+        "`max(joint actions, key=lambda u: float(mixer(q[range(N), u])))` is one way; any number of agents must do.",
+    ],
+    difficulty=2,
+    importance=4,
+    minutes=10,
+    points=2,
+    agree=lambda best, g: torch.tensor(best(torch.randn(3, 4, generator=g), random_sum(torch.randn(3, generator=g)))),
+)
+def check_best_joint_action(best_joint_action):
+    q = torch.tensor([[1.0, 5.0, 2.0], [0.0, 3.0, 4.0]])
+    expect(
+        tuple(best_joint_action(q.clone(), lambda q: q.sum(-1))),
+        (1, 2),
+        call="best_joint_action([[1, 5, 2], [0, 3, 4]], the sum)",
+        hint="5 + 4 = 9 is the largest of nine sums: action 1 of agent 1, action 2 of agent 2",
+    )
+    got = tuple(best_joint_action(q.clone(), lambda q: q[..., 0] - q[..., 1]))
+    hint = "this is each agent's own best action: it is the team's only if IGM holds, and that is what you will test"
+    expect(
+        got,
+        (1, 0),
+        call="best_joint_action(the same, Q_tot = Q_1 - Q_2)",
+        hint=hint if got == (1, 2) else "5 - 0 = 5 is the largest: agent 2's WORST action is best for the team",
+    )
+    square = lambda q: -((q[..., 0] - 2) ** 2) - (q[..., 1] - 3) ** 2
+    expect(
+        tuple(best_joint_action(q.clone(), square)),
+        (2, 1),
+        call="best_joint_action(the same, Q_tot = -(Q_1 - 2)^2 - (Q_2 - 3)^2)",
+        hint="Q_tot is 0 at the utilities 2 and 3, and negative elsewhere",
+    )
+    expect(
+        tuple(best_joint_action(torch.tensor([[0.0, 3.0], [0.0, 3.0]]), lambda q: q[..., 0] - (q[..., 0] - q[..., 1]) ** 2)),
+        (1, 1),
+        call="best_joint_action([[0, 3], [0, 3]], Q_tot = Q_1 - (Q_1 - Q_2)^2)",
+        hint="both must change at once: improving one agent at a time never gets there",
+    )
+    three = torch.tensor([[0.0, 1.0], [2.0, 0.0], [0.0, 3.0]])
+    expect(
+        tuple(best_joint_action(three.clone(), lambda q: q[..., 0] * q[..., 1] - q[..., 2])),
+        (1, 0, 0),
+        call="best_joint_action for three agents with two actions each",
+        hint="eight joint actions; 1 * 2 - 0 = 2 is the largest",
+    )
+
+
+# ------------------------------------------------------------------------------------------------ 3.6
+
+
+def ma_gym_move(row, column, action):
+    """row, column 0..4, action 0..4 (stay, down, left, up, right) -> (row, column) after the step, as ma-gym plays it"""
+    down, right = ((0, 0), (1, 0), (0, -1), (-1, 0), (0, 1))[action]
+    return min(max(row + down, 0), 3), min(max(column + right, 0), 3)
+
+
+@exercise(
+    "3.6",
+    title="find the released bug: the wall inside the clearing",
+    reference=ma_gym_move,
+    hints=[
+        "Take the moves that start in row 4. Where do they end? And the moves that go down from row 3?",
+        "Look at the moves with action 0, 'stay', that did not stay. No other rule is needed for them.",
+        "ma-gym limits the new row and column to 0..3 instead of 0..4, after every action, 'stay' too: "
+        "`min(max(row + down, 0), 3)`.",
+    ],
+    difficulty=2,
+    importance=3,
+    minutes=15,
+    points=2,
+    agree=lambda move, g: torch.tensor(move(*torch.randint(0, 5, (3,), generator=g).tolist())),
+)
+def check_ma_gym_move(ma_gym_move):
+    at = lambda *args: tuple(ma_gym_move(*args))
+    expect(at(1, 1, 1), (2, 1), call="ma_gym_move(1, 1, 1)", hint="action 1 is down: one row further")
+    expect(at(1, 1, 4), (1, 2), call="ma_gym_move(1, 1, 4)", hint="action 4 is right: one column further")
+    expect(at(0, 2, 3), (0, 2), call="ma_gym_move(0, 2, 3)", hint="up from the first row: into the border, it stays")
+    got = at(3, 1, 1)
+    hint = "so it should be, and so it is not: find this move in the record" if got == (4, 1) else "look it up in the record"
+    expect(got, (3, 1), call="ma_gym_move(3, 1, 1)", hint=hint)
+    expect(at(1, 3, 4), (1, 3), call="ma_gym_move(1, 3, 4)", hint="the last column is like the last row")
+    got = at(4, 2, 0)
+    hint = "an agent that starts in the last row and 'stays' is dragged out of it" if got == (4, 2) else "look it up"
+    expect(got, (3, 2), call="ma_gym_move(4, 2, 0)", hint=hint)
+    expect(at(4, 4, 2), (3, 3), call="ma_gym_move(4, 4, 2)", hint="left from the last corner: both coordinates are limited")
+    wrong = [
+        (row, column, u)
+        for row, column, u in itertools.product(range(5), repeat=3)
+        if at(row, column, u) != ma_gym_move_true(row, column, u)
+    ]
+    require(
+        not wrong,
+        f"ma_gym_move{wrong[0] if wrong else ()} returned {at(*wrong[0]) if wrong else ()}, the record says "
+        f"{ma_gym_move_true(*wrong[0]) if wrong else ()} ({len(wrong)} of 125 moves differ)",
+        "one rule fits all 125 moves: what is the largest row and column that any move ends in?",
+    )
+
+
+def ma_gym_move_true(row, column, action):
+    """The same from the library's own table of moves (faithful=True)."""
+    from marlcourse.envs.lumberjacks import MOVES
+
+    return tuple(min(max(x + d, 0), 3) for x, d in zip((row, column), MOVES[action]))
+
+
+# ------------------------------------------------------------------------------------------------ quiz
+
+QUIZ = Quiz(
+    "3",
+    [
+        Question(
+            "3.q1",
+            "QMIX's mixer reads the true state, with both lamps. Why does that not help a team without memory?",
+            {
+                "a": ("the mixer is not monotone enough", "no: monotone it is, by construction"),
+                "b": (
+                    "the mixer is left at home: an agent chooses from its own utilities, which are the same for every lamp",
+                    "yes: the mixer shapes the learning; the choice is made from what the agent itself sees and remembers",
+                ),
+                "c": ("the state has too few numbers", "no: it names both lamps at every step"),
+            },
+            answer="b",
+        ),
+        Question(
+            "3.q2",
+            "Online utilities (1, 3, 2), target utilities (2, 0, 5), all actions available. What is the double-Q value?",
+            {
+                "a": ("5", "no: that is the target's own maximum: one network chooses and judges"),
+                "b": ("3", "no: that is what the online network says of its own choice"),
+                "c": ("0", "yes: online chooses action 1, target says it is worth 0"),
+            },
+            answer="c",
+        ),
+        Question(
+            "3.q3",
+            "An episode is cut off by the time limit. What is the target of its last step?",
+            {
+                "a": (
+                    "the reward plus gamma times the value of the true final observation",
+                    "yes: the task would have gone on",
+                ),
+                "b": ("the reward alone", "no: that is for a step that ENDED the task (terminated)"),
+                "c": ("none: the step is masked out", "no: it was played, and it teaches its reward"),
+            },
+            answer="a",
+        ),
+        Question(
+            "3.q4",
+            "Which part of the mixer must not be negative for IGM to hold?",
+            {
+                "a": ("w1, w2 and both biases", "no: a bias multiplies no utility, it shifts all joint actions alike or bends"),
+                "b": ("w1 and w2", "yes: these two multiply a utility on its way to Q_tot"),
+                "c": ("the utilities", "no: they may have any sign"),
+            },
+            answer="b",
+        ),
+        Question(
+            "3.q5",
+            "A team is trained in ma-gym's Lumberjacks and never ends an episode before step 100. What do you check first?",
+            {
+                "a": ("the learning rate", "no: first ask whether ending early is possible at all"),
+                "b": ("the mixer", "no: random play, and a rule that sees everything, do not end it either"),
+                "c": (
+                    "whether every tree can be reached",
+                    "yes: the last row and column cannot be entered; almost no episode can end",
+                ),
+            },
+            answer="c",
+        ),
+    ],
+)

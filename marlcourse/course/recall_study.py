@@ -1,0 +1,294 @@
+"""Chapter 03's first experiment: the two-rooms task so small that all its episodes fit into one batch, many seeds at once.
+
+Two doors and a short corridor: four pairs of lamps, four pairs of doors, sixteen episodes. A team is trained on all of
+them, each equally often (uniform data), so that nothing depends on exploration. All seeds are stacked with
+:class:`marlcourse.Ensemble`; greedy returns are exact, not sampled.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..algorithms.qmix import QMIX
+from ..core import EnvSpec, EpisodeBatch
+from ..ensemble import Ensemble
+from ..envs.two_rooms import WALK, TwoRooms
+
+SETTINGS = dict(lr=2e-2, optimizer=torch.optim.Adam, hidden=16, embed=8, recurrent=False, last_action=False)
+TARGET_EVERY = 10  # updates between hard copies
+
+
+class _Told(TwoRooms):
+    """Two rooms whose lamps are given, one pair for each world."""
+
+    def _draw_start(self):
+        return {"lamp": self.lamps}
+
+
+def spec_of(doors: int = 2, corridor: int = 2) -> EnvSpec:
+    """The spec of the two-rooms world of this size."""
+    return TwoRooms(device="cpu", doors=doors, corridor=corridor).spec
+
+
+def every_episode(doors: int = 2, corridor: int = 2) -> EpisodeBatch:
+    """All doors^4 episodes, one a row: lamps of both agents in order, and for each pair of lamps every pair of doors."""
+    pairs = torch.tensor(list(itertools.product(range(doors), repeat=2)))
+    rows = len(pairs) ** 2
+    env = _Told(rows, "cpu", doors=doors, corridor=corridor)
+    env.lamps, opened = pairs.repeat_interleave(len(pairs), 0), pairs.repeat(len(pairs), 1)
+    seen, played = [env.reset(seed=0)], []
+    for place in range(env.places):
+        actions = torch.full((rows, 2), WALK) if place < env.places - 1 else 1 + opened
+        step = env.step(actions)
+        seen.append(step.observation)
+        played.append((actions, step.reward, step.terminated, step.truncated))
+    along = lambda parts: torch.stack(list(parts), 1)
+    actions, reward, terminated, truncated = (along(part) for part in zip(*played))
+    return EpisodeBatch(
+        obs=along(o.obs for o in seen),
+        state=along(o.state for o in seen),
+        avail=along(o.avail for o in seen),
+        actions=actions,
+        reward=reward,
+        terminated=terminated,
+        truncated=truncated,
+        mask=torch.ones_like(reward),
+        length=torch.full((rows,), env.places),
+    )
+
+
+def one_for_each_lamp(batch: EpisodeBatch) -> EpisodeBatch:
+    """Of all episodes the first one for each pair of lamps: greedy play is asked about these."""
+    return batch[torch.arange(0, len(batch), round(len(batch) ** 0.5))]
+
+
+def earns(choice: Tensor, right: Tensor) -> Tensor:
+    """The team's return, averaged over the lamps: choice [...,B,2] and right [B,2] -> [...]."""
+    return (choice == right).all(-1).float().mean(-1)
+
+
+def _in_room_two(team: QMIX, batch: EpisodeBatch) -> Tensor:
+    """Greedy actions [B,2] in room two of a team that walked there and kept what it remembers."""
+    return team.utilities(team.agent, batch)[:, -2].argmax(-1)
+
+
+def _wiped(team: QMIX, batch: EpisodeBatch) -> Tensor:
+    """The same, but its memory is emptied at the door of room two."""
+    room = EpisodeBatch(
+        **{**vars(batch), "obs": batch.obs[:, -2:], "avail": batch.avail[:, -2:], "actions": batch.actions[:, -1:]}
+    )
+    return team.utilities(team.agent, room)[:, 0].argmax(-1)
+
+
+@dataclass
+class Recall:
+    """``returns`` [K,M]: exact greedy return of each seed after ``updates`` [K]; ``wiped`` [M]: the last teams' return if
+    their memory is emptied at the door of room two; ``q_tot`` [M,T]: what they believe at each step of greedy play."""
+
+    name: str
+    doors: int
+    corridor: int
+    updates: list[int]
+    returns: np.ndarray
+    wiped: np.ndarray
+    q_tot: np.ndarray
+    members: Ensemble
+
+    @property
+    def last(self) -> np.ndarray:
+        return self.returns[-1]
+
+    @property
+    def solved(self) -> int:
+        """How many seeds earn 1."""
+        return int((self.last > 1 - 1e-6).sum())
+
+
+def _greedy_q_tot(team: QMIX, batch: EpisodeBatch) -> Tensor:
+    """Q_tot of the greedy joint action at every step, mean over the lamps: [T]."""
+    best = team.utilities(team.agent, batch)[:, :-1].max(-1).values
+    return team.mixer(best, batch.states[:, :-1]).mean(0)
+
+
+def train(
+    name: str,
+    team: Callable[..., QMIX] = QMIX,
+    agent: Callable | None = None,
+    doors: int = 2,
+    corridor: int = 2,
+    seeds: Sequence[int] = range(8),
+    updates: int = 100,
+    change: Callable[[EpisodeBatch], EpisodeBatch] | None = None,
+    progress: bool = False,
+    **settings,
+) -> Recall:
+    """QMIX (or a class of your own) on every episode at once, over many seeds.
+
+    ``agent``: a factory of its network, fused kernels excepted (None: the library's feed-forward agent, which forgets).
+    ``change``: applied to the batch before training (padding, say); greedy play is always judged on the true episodes.
+    The stop button ends the run after the update under way and keeps what was learned.
+    """
+    from .matrix_study import stoppable
+
+    batch = every_episode(doors, corridor)
+    asked = one_for_each_lamp(batch)
+    right = 1 + asked.obs[:, 0, :, :doors].argmax(-1)
+    config, spec = QMIX.Config(**{**SETTINGS, **settings}), spec_of(doors, corridor)
+    parts = {} if agent is None else {"agent": agent}
+    members = Ensemble(lambda seed: team(spec, config, seed=seed, device="cpu", **parts), list(seeds))
+    rows = batch if change is None else change(batch)
+    at, returns = [0], []
+    look = lambda: returns.append(earns(members.call(_in_room_two, asked), right).numpy())
+    with torch.no_grad():
+        look()
+    for step in stoppable(range(updates), name, progress):
+        if step % TARGET_EVERY == 0:
+            members.copy("agent", "target_agent")
+            members.copy("mixer", "target_mixer")
+        members.step("main", "loss", rows)
+        if (step + 1) % 5 == 0 or step + 1 == updates:
+            with torch.no_grad():
+                look()
+            at.append(step + 1)
+    with torch.no_grad():
+        wiped = earns(members.call(_wiped, asked), right).numpy()
+        q_tot = members.call(_greedy_q_tot, asked).numpy()
+    return Recall(name, doors, corridor, at, np.stack(returns), wiped, q_tot, members)
+
+
+def forgetful_teams(doors: int = 2) -> dict[tuple[int, int], float]:
+    """{(door of agent 1, door of agent 2): return}: every deterministic team without memory, by counting lamps."""
+    lamps = list(itertools.product(range(doors), repeat=2))
+    return {pair: sum(lamp == pair for lamp in lamps) / len(lamps) for pair in lamps}
+
+
+# ---------------------------------------------------------------------------------------------------------- pictures
+
+FORGETFUL, REMEMBERS = "#D55E00", "#0072B2"
+
+
+def plot_recall(forgetful: Recall, gru: Recall, untrained: np.ndarray | None = None, title: str = ""):
+    """The chapter's figure: returns over updates on the left, every seed at the end on the right, with what is possible.
+
+    ``untrained`` [M]: greedy returns of fresh GRU teams, the null model.
+    """
+    import matplotlib.pyplot as plt
+
+    from ..viz.style import GREY, INK, context
+
+    best = 1 / forgetful.doors**2
+    with context():
+        figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained", sharey=True, width_ratios=(1.1, 1))
+        for fit, colour, words in ((forgetful, FORGETFUL, "forgetful"), (gru, REMEMBERS, "GRU")):
+            low, middle, high = np.percentile(fit.returns, [25, 50, 75], axis=0 if fit.returns.ndim == 1 else 1)
+            left.plot(fit.updates, middle, color=colour, label=f"{words}: median over seeds")
+            left.fill_between(fit.updates, low, high, color=colour, alpha=0.18, lw=0)
+        left.set(xlabel="updates on every episode of the task", ylabel="return of greedy play (exact)", ylim=(0, 1.08))
+        groups = [
+            ("forgetful", forgetful.last, FORGETFUL),
+            ("GRU", gru.last, REMEMBERS),
+            ("GRU, memory\nwiped", gru.wiped, REMEMBERS),
+        ]
+        if untrained is not None:
+            groups.append(("GRU,\nuntrained", untrained, GREY))
+        for k, (words, values, colour) in enumerate(groups):
+            pale = "wiped" in words or "untrained" in words
+            right.bar(k, values.mean(), color=colour, alpha=0.35 if pale else 0.85, width=0.66)
+            offsets = np.linspace(-0.24, 0.24, len(values)) if len(values) > 1 else np.zeros(1)
+            right.scatter(k + offsets, np.sort(values), s=16, color=INK, zorder=3, linewidths=0)
+            right.text(k, values.mean() + 0.03, f"{values.mean():.2f}", ha="center", va="bottom", fontsize=10)
+        right.set_xticks(range(len(groups)), [g[0] for g in groups])
+        for ax in (left, right):
+            ax.axhline(1, color=INK, lw=1.3, ls=(0, (6, 2)), label="optimum (1)", zorder=1)
+            ax.axhline(best, color=GREY, lw=1.3, ls=":", label=f"best without memory ({best:g}), also random play", zorder=1)
+        right.tick_params(axis="x", length=0)
+        right.grid(axis="x", visible=False)
+        left.set_title(f"learning ({len(forgetful.last)} seeds, median and quartiles)", fontsize=11)
+        right.set_title("at the end: bars are means, dots are seeds", fontsize=11)
+        handles, labels = left.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=2)
+        figure.suptitle(
+            title or f"two-rooms, {forgetful.doors} doors, corridor of {forgetful.corridor}", fontsize=13, x=0.01, ha="left"
+        )
+    return figure
+
+
+def plot_reach(reach: Mapping[tuple[int, float], Recall], title: str = ""):
+    """Returns of every seed at the end for each (corridor, starting bias of the gate z): bars are means, dots seeds."""
+    import matplotlib.pyplot as plt
+
+    from ..viz.style import GREY, INK, context
+
+    first = next(iter(reach.values()))
+    with context():
+        ax = plt.subplots(figsize=(8.6, 3.7), layout="constrained")[1]
+        for k, ((_, bias), fit) in enumerate(reach.items()):
+            values = np.sort(fit.last)
+            ax.bar(k, values.mean(), color=REMEMBERS, alpha=0.85 if bias else 0.45, width=0.62)
+            ax.scatter(k + np.linspace(-0.22, 0.22, len(values)), values, s=16, color=INK, zorder=3, linewidths=0)
+        ax.set_xticks(range(len(reach)), [f"corridor {length}\ngate bias {bias:g}" for length, bias in reach])
+        ax.axhline(1, color=INK, lw=1.3, ls=(0, (6, 2)), label="optimum (1)", zorder=1)
+        best = 1 / first.doors**2
+        ax.axhline(best, color=GREY, lw=1.3, ls=":", label=f"best without\nmemory ({best:g})", zorder=1)
+        ax.set(ylabel="return of greedy play (exact)", ylim=(0, 1.08))
+        ax.grid(axis="x", visible=False)
+        ax.tick_params(axis="x", length=0)
+        ax.set_title(f"{title}\nbars: means over {len(first.last)} seeds; dots: seeds")
+        ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return ax.figure
+
+
+def padded(batch: EpisodeBatch, steps: int = 4) -> EpisodeBatch:
+    """The same episodes with ``steps`` steps of padding behind each, as a buffer of one fixed length holds them."""
+    longer = {}
+    for name in ("obs", "state", "actions", "reward", "terminated", "truncated", "mask", "avail"):
+        x = getattr(batch, name)
+        empty = torch.ones if name == "avail" else torch.zeros  # padding: everything is available
+        longer[name] = torch.cat([x, empty(len(x), steps, *x.shape[2:], dtype=x.dtype)], 1)
+    return EpisodeBatch(**longer, length=batch.length)
+
+
+def plot_breaks(fits: Mapping[str, Recall], title: str = "", gamma: float = 0.99):
+    """For each variant its seeds' returns on the left, and on the right what they believe along the way beside the truth."""
+    import matplotlib.pyplot as plt
+
+    from ..viz.style import GREY, INK, context
+
+    first = next(iter(fits.values()))
+    steps = first.q_tot.shape[1]
+    truth = gamma ** np.arange(steps - 1, -1, -1)
+    colours = plt.get_cmap("viridis")(np.linspace(0.1, 0.85, steps))
+    with context():
+        figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 0.9 + 0.46 * len(fits)), layout="constrained", sharey=True)
+        for row, fit in enumerate(fits.values()):
+            left.barh(row, fit.last.mean(), color=REMEMBERS, alpha=0.35, height=0.62)
+            left.scatter(
+                np.sort(fit.last), row + np.linspace(-0.22, 0.22, len(fit.last)), s=14, color=INK, zorder=3, linewidths=0
+            )
+            for t in range(steps):
+                middle, offset = np.median(fit.q_tot[:, t]), (t - (steps - 1) / 2) * 0.16
+                low, high = fit.q_tot[:, t].min(), fit.q_tot[:, t].max()
+                right.plot([low, high], [row + offset] * 2, color=colours[t], lw=2.2, alpha=0.6)
+                right.plot(middle, row + offset, "o", color=colours[t], ms=5, label=f"step {t}" if row == 0 else None)
+        best = 1 / first.doors**2
+        left.axvline(1, color=INK, ls=(0, (6, 2)), lw=1.3, label="optimum (1)")
+        left.axvline(best, color=GREY, ls=":", lw=1.3, label=f"best without memory ({best:g})")
+        right.axvspan(truth.min(), truth.max(), color=INK, alpha=0.18, lw=0, label=f"the truth ({truth.min():.2f} to 1)")
+        left.set_yticks(range(len(fits)), list(fits))
+        left.invert_yaxis()
+        left.set(xlabel="return of greedy play (exact)", xlim=(0, 1.05))
+        right.set(xlabel="$Q_{tot}$ of the greedy joint action (discounted reward)")
+        left.grid(axis="y", visible=False)
+        right.grid(axis="y", visible=False)
+        left.set_title(f"what they earn ({len(first.last)} seeds: dots)", fontsize=11)
+        right.set_title("what they believe (median; line: all seeds)", fontsize=11)
+        for ax, columns in ((left, 1), (right, 3)):
+            ax.legend(loc="upper left", bbox_to_anchor=(0, -0.16), ncols=columns, fontsize=9)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=13)
+    return figure
