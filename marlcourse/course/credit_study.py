@@ -33,6 +33,7 @@ from ..trainer import Run, Trainer
 from .claims import ClaimCard
 from .data import dataset_folders, load_dataset
 from .exercises import write_atomic
+from .matrix_study import stoppable
 
 WORLDS = {"lumberjacks": ("lumberjacks", 2), "junction": ("traffic-junction-10", 10)}  # our word -> (world, agents)
 TITLES = {"lumberjacks": "Lumberjacks, 2 agents", "junction": "TrafficJunction10, 10 agents"}
@@ -51,14 +52,17 @@ SHARE = 0.1  # of QMIX's gain over its untrained self: returns that differ by no
 
 
 def untrained_credit(
-    n_agents: int, state_dim: int = 30, mixers: int = 20, rows: int = 256, layers: int = 2, seed: int = 0
+    n_agents: int, state_dim: int = 30, mixers: int = 20, rows: int = 256, layers: int = 2, embed: int = 32, seed: int = 0
 ) -> Tensor:
-    """dQ_tot/dQ_i of QMIX mixers as they are born, on N(0, 1) states and utilities: [mixers * rows, n_agents]."""
+    """dQ_tot/dQ_i of QMIX mixers as they are born, on N(0, 1) states and utilities: [mixers * rows, n_agents].
+
+    ``layers``: depth of the hypernetworks (1 in the paper's text, 2 in its code); ``embed``: hidden units of the mixer.
+    """
     found = []
     with torch.random.fork_rng(devices=[]):
         for k in range(mixers):
             torch.manual_seed(1000 * seed + k)
-            mixer = MonotonicMixer(n_agents, state_dim, layers=layers)
+            mixer = MonotonicMixer(n_agents, state_dim, embed, layers=layers)
             found.append(credit(mixer, torch.randn(rows, n_agents), torch.randn(rows, state_dim)))
     return torch.cat(found)
 
@@ -71,18 +75,16 @@ def team_credit(team: Algorithm, batch: EpisodeBatch) -> Tensor:
     return credit(team.mixer, q[real], batch.states[:, :-1][real])
 
 
-def untrained_team_credit(world: str, teams: int = 20, episodes: int = 1, layers: int = 2, tick=None) -> Tensor:
+def untrained_team_credit(world: str, teams: int = 20, episodes: int = 1, layers: int = 2, progress: bool = False) -> Tensor:
     """The same of whole teams before any training, in a world of ``WORLDS``, playing at random: [M,N].
 
-    ``tick(done)`` is called after each team.
+    Stopped, it returns the teams it has.
     """
     found = []
-    for seed in range(teams):
+    for seed in stoppable(range(teams), f"untrained teams, {NAMES[world]}", progress):
         env = make(WORLDS[world][0], num_envs=episodes, device="cpu", seed=seed, faithful=True)
         team = QMIX(env.spec, QMIX.Config(hypernet_layers=layers), seed=seed, device="cpu")
         found.append(team_credit(team, Collector(env, team, seed).collect()))  # at step 0 epsilon is 1
-        if tick is not None:
-            tick(seed + 1)
     return torch.cat(found)
 
 

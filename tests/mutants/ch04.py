@@ -128,8 +128,8 @@ MUTANTS = {
     "4.1": [nats, log_two, softmaxed, without_floor, over_states, averaged, unshared],
     "4.2": [linear, released, flat_below, exponential_everywhere, without_output_weights, without_bias],
     "4.3": [only_q, unmoved, upside_down, always_equal, wrong_axis],
-    "4.4": [as_released, relu_slope, plus_one_everywhere, log_of],
-    "4.5": [
+    "4.5": [as_released, relu_slope, plus_one_everywhere, log_of],
+    "4.4": [
         attached,
         no_graph,
         mutate(ch04.gre_loss, "masked_mean(normalised_entropy(g), mask)", "normalised_entropy(g).mean()"),

@@ -202,50 +202,6 @@ def check_rescale(rescale):
 # ------------------------------------------------------------------------------------------------ 4.4
 
 
-def repaired_slope(h):
-    """h = ELU(x), of any shape -> the slope of ELU at x"""
-    return torch.where(h > 0, 1.0, h + 1.0)
-
-
-@exercise(
-    "4.4",
-    title="find the released bug",
-    reference=repaired_slope,
-    hints=[
-        "The function is handed h = ELU(x), not x. What is the true slope at x = -1, and what does released_slope make of it?",
-        "Below 0, h = exp(x) - 1. Solve for exp(x), which is the slope.",
-        "`torch.where(h > 0, 1.0, h + 1.0)`.",
-    ],
-    difficulty=2,
-    importance=4,
-    minutes=8,
-    agree=lambda repaired_slope, g: repaired_slope(F.elu(3 * torch.randn(20, generator=g))),
-)
-def check_repaired_slope(repaired_slope):
-    x = torch.tensor([2.0, 0.5, -1.0, -3.0, -9.0])
-    got = repaired_slope(F.elu(x))
-    known = [
-        (F.elu(x).clamp(max=0).exp(), "this is what the release does: exp of an ELU that has been taken already"),
-        ((x > 0).float(), "below 0 ELU is not flat: its slope is exp(x)"),
-        (F.elu(x) + 1, "above 0 the slope of ELU is 1"),
-    ]
-    expect(
-        got,
-        torch.where(x > 0, 1.0, x.exp()),
-        call="repaired_slope(ELU([2, .5, -1, -3, -9]))",
-        hint=meant(got, known, "the slope of ELU at x is 1 above 0 and exp(x) below; the function is handed h = exp(x) - 1"),
-    )
-    expect(
-        repaired_slope(torch.tensor([[-1.0]])),
-        torch.tensor([[0.0]]),
-        call="repaired_slope(tensor([[-1.]]))",
-        hint="h = -1 is x = -infinity: a dead unit passes on nothing",
-    )
-
-
-# ------------------------------------------------------------------------------------------------ 4.5
-
-
 def gre_loss(td_loss, mixer, q, state, mask, weight):
     """td_loss [], q [B,T,N], state [B,T,S], mask [B,T] -> TD loss + weight * mean entropy over real steps, []"""
     g = credit(mixer, q, state, create_graph=True)
@@ -279,7 +235,7 @@ def loss_and_slope(gre_loss, g):
 
 
 @exercise(
-    "4.5",
+    "4.4",
     title="the loss of QMIX-GRE",
     reference=gre_loss,
     hints=[
@@ -327,6 +283,50 @@ def check_gre_loss(gre_loss):
         to_agents is None or not bool(to_agents.any()),
         "The entropy sends a gradient into the utilities, and so into the agents.",
         hint="take the slope at detached utilities: leaf = q.detach().requires_grad_()",
+    )
+
+
+# ------------------------------------------------------------------------------------------------ 4.5
+
+
+def repaired_slope(h):
+    """h = ELU(x), of any shape -> the slope of ELU at x"""
+    return torch.where(h > 0, 1.0, h + 1.0)
+
+
+@exercise(
+    "4.5",
+    title="find the released bug",
+    reference=repaired_slope,
+    hints=[
+        "The function is handed h = ELU(x), not x. What is the true slope at x = -1, and what does released_slope make of it?",
+        "Below 0, h = exp(x) - 1. Solve for exp(x), which is the slope.",
+        "`torch.where(h > 0, 1.0, h + 1.0)`.",
+    ],
+    difficulty=2,
+    importance=4,
+    minutes=8,
+    agree=lambda repaired_slope, g: repaired_slope(F.elu(3 * torch.randn(20, generator=g))),
+)
+def check_repaired_slope(repaired_slope):
+    x = torch.tensor([2.0, 0.5, -1.0, -3.0, -9.0])
+    got = repaired_slope(F.elu(x))
+    known = [
+        (F.elu(x).clamp(max=0).exp(), "this is what the release does: exp of an ELU that has been taken already"),
+        ((x > 0).float(), "below 0 ELU is not flat: its slope is exp(x)"),
+        (F.elu(x) + 1, "above 0 the slope of ELU is 1"),
+    ]
+    expect(
+        got,
+        torch.where(x > 0, 1.0, x.exp()),
+        call="repaired_slope(ELU([2, .5, -1, -3, -9]))",
+        hint=meant(got, known, "the slope of ELU at x is 1 above 0 and exp(x) below; the function is handed h = exp(x) - 1"),
+    )
+    expect(
+        repaired_slope(torch.tensor([[-1.0]])),
+        torch.tensor([[0.0]]),
+        call="repaired_slope(tensor([[-1.]]))",
+        hint="h = -1 is x = -infinity: a dead unit passes on nothing",
     )
 
 
