@@ -299,7 +299,8 @@ def texts(ax):
 def test_squares_show_the_untrained_first_and_the_share_in_each_corner(small):
     figure = junction_plots.plot_squares(small, title="Four outcomes")
     assert [ax.get_title().replace("\n", " ") for ax in figure.axes] == ["untrained (step 0)", "LICA", "COMA (as released)"]
-    assert "12 initialisations, all drawn, after 2 policy steps" in figure.get_suptitle()
+    words = "12 initialisations (seeds 0 to 11), all drawn, after 2 policy steps (first panel: step 0)"
+    assert words in figure.get_suptitle() and "grey: expected return J, dark = 1" in figure.get_suptitle()
     shares = small["LICA"].shares()
     assert sorted(texts(figure.axes[1])) == sorted(f"{share:.0%}" for share in shares.values())
     dots = figure.axes[0].lines[-1].get_xydata()
@@ -333,26 +334,54 @@ def test_survivors_average_only_the_runs_that_end_there():
     torch.testing.assert_close(torch.tensor(top.lines[0].get_ydata()), torch.tensor([0.5, 0.85]))
 
 
-def test_a_push_is_drawn_in_absolute_length():
-    def arrows(ax):
-        (quiver,) = [c for c in ax.collections if type(c).__name__ == "Quiver"]
-        return quiver.U, quiver.V
+def arrows(ax):
+    (quiver,) = [c for c in ax.collections if type(c).__name__ == "Quiver"]
+    return torch.tensor(quiver.U), torch.tensor(quiver.V)
 
-    figure = junction_plots.plot_push(("COMA", 0.0), ("COMA", 0.5), ("COMA", 1.0))
-    (none, half, whole) = (abs(arrows(ax)[0]).max() for ax in figure.axes)
-    assert none < 1e-6 and half > 0.02 and whole >= half
+
+@pytest.mark.parametrize("mix", [0.0, 0.2, 1.0])
+def test_a_push_is_drawn_in_proportion_and_its_scale_is_named(mix):
+    (ax,) = junction_plots.plot_push(("COMA", mix)).axes
+    grid = torch.linspace(0.07, 0.93, 9)
+    p = torch.cartesian_prod(grid, grid)
+    push = mix * gradient_of(p)
+    longest = push.norm(dim=-1).max()
+    expected = push * (0.11 / longest if mix else 0)
+    torch.testing.assert_close(torch.stack(arrows(ax), -1).float(), expected, atol=1e-5, rtol=1e-4)
+    words = f"longest arrow: a push of {longest:.3f}" if mix else "no push anywhere"
+    assert words in ax.get_title("left")
+
+
+def test_along_the_diagonal_the_plain_reward_turns_round_at_mix_one_half():
+    x = torch.tensor([0.499, 0.501], dtype=torch.float64)
+    for mix in (0.0, 0.3, 0.5, 0.7, 1.0):
+        slope = junction_plots.diagonal_push(mix, "reward", x) / (x - 0.5)
+        torch.testing.assert_close(slope, torch.full((2,), (2 * mix - 1) / 2).double(), atol=1e-4, rtol=0)
+        both = torch.tensor([[0.501, 0.501]])  # along the diagonal of equal cars the centre attracts at every mix
+        assert (mean_update(both, draw_weights(mix, both), "reward") < 0).all()
+
+
+@pytest.mark.parametrize(("mix", "rests"), [(0.3, [0.5]), (0.7, [0.5 - (1 / 7) ** 0.5, 0.5 + (1 / 7) ** 0.5])])
+def test_the_explorer_marks_where_teams_between_the_optima_come_to_rest(mix, rests):
+    _, right = junction_plots.plot_update(mix, "reward", {}).axes
+    dots = [line for line in right.lines if line.get_marker() == "o" and len(line.get_xdata())]
+    filled = [float(line.get_xdata()[0]) for line in dots if line.get_markerfacecolor() != "white"]
+    assert filled == pytest.approx(rests, abs=2e-3)
+    assert [float(line.get_xdata()[0]) for line in dots if line.get_markerfacecolor() == "white"] == pytest.approx(
+        [0.5] if mix > 0.5 else [], abs=2e-3
+    )
 
 
 def test_the_explorer_s_picture_follows_the_mix():
     sweep = data_sweep([0.0, 1.0], starts=6, steps=2)
     for mix, nearest in ((0.1, 0.0), (0.9, 1.0)):
-        left = junction_plots.plot_update(mix, "COMA", sweep).axes[0]
-        assert f"{mix:.0%} on-policy data" in left.get_title("left")
+        left, right = junction_plots.plot_update(mix, "COMA", sweep).axes
+        assert f"{mix:.0%} on-policy data" in left.get_title("left") and "seeds 0 to 5" in right.get_title("left")
         dots = torch.tensor(left.lines[-1].get_xydata()).float()
         assert torch.allclose(dots, sweep[nearest].p[-1])
     left, right = junction_plots.plot_update(0.5, "reward", sweep).axes
     drawn = [line for line in left.lines if line.get_marker() == "o"]
-    assert not texts(left) and not drawn and not right.lines and "runs of COMA" in texts(right)[0]
+    assert not texts(left) and not drawn and "no runs" in right.get_title("left")
 
 
 def test_a_gradient_is_drawn_as_given():
@@ -360,3 +389,47 @@ def test_a_gradient_is_drawn_as_given():
     (quiver,) = [c for c in figure.axes[0].collections if type(c).__name__ == "Quiver"]
     p = torch.tensor(quiver.get_offsets() if len(quiver.get_offsets()) == 81 else quiver.XY).float()
     torch.testing.assert_close(torch.tensor(quiver.U).float(), 0.09 * (1 - 2 * p[:, 1]))
+
+
+# ---- what the checks say
+
+
+def test_every_known_mistake_of_the_counterfactual_advantage_has_a_sentence_of_its_own():
+    from marlcourse.course.checks import ch01
+    from marlcourse.course.exercises import ExerciseIncomplete
+
+    def answer(number):
+        def counterfactual_advantage(q, pi, actions):
+            return list(ch01.wrong_advantages(q, pi, actions))[number][0]
+
+        return counterfactual_advantage
+
+    q, pi = torch.tensor([[1.0, 3.0], [2.0, 0.5]]), torch.tensor([[0.1, 0.9], [0.8, 0.2]])
+    words = [fault for _, fault, _ in ch01.wrong_advantages(q, pi, torch.tensor([1, 0]))]
+    assert len(set(words)) == len(words) > 10
+    for number, fault in enumerate(words):
+        with pytest.raises(ExerciseIncomplete) as error:
+            ch01.check_counterfactual_advantage.verify(answer(number))
+        assert fault in str(error.value) and error.value.kind == "wrong"
+
+
+@pytest.mark.parametrize(
+    ("exercise", "wrong", "words"),
+    [
+        ("exact_gradient", lambda p: torch.stack([1 - 2 * float(p[1]) + 0 * p[0], 1 - 2 * p[0]]), "p[..., 0]"),
+        ("joint_probabilities", lambda p: joint_probabilities(p)[..., [0, 2, 1, 3]], "(0, 1) and (1, 0) are exchanged"),
+        ("joint_probabilities", lambda p: (JOINT_ACTIONS * p.unsqueeze(-2)).prod(-1), "contributes 0"),
+        (
+            "repaired_loss",
+            lambda p, a: -(joint_probabilities(p).detach()[:, None] * (JOINT_ACTIONS - p) * a).sum(),
+            "the score",
+        ),
+    ],
+)
+def test_a_known_mistake_is_named(exercise, wrong, words):
+    from marlcourse.course.checks import ch01
+    from marlcourse.course.exercises import ExerciseIncomplete
+
+    with pytest.raises(ExerciseIncomplete) as error:
+        getattr(ch01, f"check_{exercise}").verify(wrong)
+    assert words in str(error.value) and error.value.kind == "wrong"

@@ -53,10 +53,11 @@ def expected_return(p: Tensor) -> Tensor:
 
 @dataclass
 class JunctionResult:
-    """``p`` [steps+1,M,2]: each start's P(pass) before training and after every policy step."""
+    """``p`` [steps+1,M,2]: each start's P(pass) before training and after every policy step; ``seeds``: of the M starts."""
 
     name: str
     p: Tensor
+    seeds: Sequence[int] = ()
 
     def rounded(self, step: int = -1) -> Tensor:
         """Number [M] of each start's most probable joint action, 0..3 in the order of :data:`OUTCOMES`."""
@@ -204,7 +205,7 @@ def junction_study(
         critic_steps(step, weights)
         members.step("actor", "actor_loss", rows, per_member={"mask": weights})
         path.append(pass_probability())
-    return JunctionResult(name, torch.stack(path))
+    return JunctionResult(name, torch.stack(path), seeds)
 
 
 def data_sweep(
@@ -216,7 +217,8 @@ def data_sweep(
     """
     data = torch.tensor(mixes).repeat_interleave(starts)
     together = junction_study(name, list(range(starts)) * len(mixes), data=data, **options)
-    return {k: JunctionResult(f"{name}, {k:.0%} on-policy", p) for k, p in zip(mixes, together.p.split(starts, dim=1))}
+    parts = zip(mixes, together.p.split(starts, dim=1))
+    return {k: JunctionResult(f"{name}, {k:.0%} on-policy", p, range(starts)) for k, p in parts}
 
 
 def score_gradient(p: Tensor, weights: Tensor, signal: Tensor) -> Tensor:

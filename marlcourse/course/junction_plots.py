@@ -14,6 +14,8 @@ LABELS = ("P(car 1 passes)", "P(car 2 passes)")
 CORNERS = dict(zip(OUTCOMES, [(0, 0), (0, 1), (1, 0), (1, 1)]))  # where each outcome lies
 ROOM = 20  # points between a square and its title, for the shares
 CAR_COLOURS = ("#0072B2", "#D55E00")
+LONGEST = 0.11  # of the square's side: the longest arrow of a push
+KEY = "★ optimum; grey: expected return J, dark = 1"
 
 
 def _background(ax, arrows=None):
@@ -36,7 +38,8 @@ def _background(ax, arrows=None):
 def plot_gradient(direction: Callable[[torch.Tensor], torch.Tensor], title: str):
     """A direction of learning over the square of all policies: ``direction`` maps p [K,2] to (dp1, dp2) [K,2].
 
-    Arrows in absolute length, .09 of the square's side for a slope of 1; grey is the team's return J in steps of .1.
+    Arrows as long as the slopes, .09 of the square's side for a slope of 1; the title names the longest. Grey is the team's
+    return J in steps of .1.
     """
     import matplotlib.pyplot as plt
 
@@ -46,9 +49,10 @@ def plot_gradient(direction: Callable[[torch.Tensor], torch.Tensor], title: str)
         figure, ax = plt.subplots(figsize=(5.4, 4.4), layout="constrained")
         grid = torch.linspace(0.06, 0.94, 9)
         p = torch.cartesian_prod(grid, grid)
-        image = _background(ax, (*p.T.numpy(), *(0.09 * direction(p)).T.detach().numpy()))
+        slope = direction(p).detach()
+        image = _background(ax, (*p.T.numpy(), *(0.09 * slope).T.numpy()))
         ax.set(xlabel=LABELS[0], ylabel=LABELS[1])
-        ax.set_title(f"{title}\narrow: .09 of the side for a slope of 1; ★ optimum", fontsize=11)
+        ax.set_title(f"{title}\nlongest arrow: a slope of {slope.norm(dim=-1).max():.2f}; ★ optimum", fontsize=11)
         bar = figure.colorbar(image, ax=ax, boundaries=np.arange(0, 1.01, 0.1), ticks=[0, 0.5, 1], shrink=0.9, pad=0.03)
         bar.set_label("expected team return J")
     return figure
@@ -58,6 +62,13 @@ def _dots(ax, p: torch.Tensor, color: str) -> None:
     """Every team of p [M,2] as one dot; the more of them, the smaller and the paler."""
     size, alpha = (4, 0.6) if len(p) <= 500 else (2.5, 0.35)
     ax.plot(*p.T.numpy(), "o", ms=size, color=color, alpha=alpha, mew=0, zorder=4, clip_on=False)
+
+
+def _starts(result: JunctionResult) -> str:
+    """How many initialisations, and which seeds they have where these are known."""
+    count, seeds = result.p.shape[1], list(result.seeds)
+    known = len(seeds) == count > 1 and seeds == list(range(seeds[0], seeds[0] + count))
+    return f"{count:,} initialisations" + (f" (seeds {seeds[0]:,} to {seeds[-1]:,})" if known else "")
 
 
 def _shares(ax, result: JunctionResult, step: int) -> None:
@@ -82,7 +93,7 @@ def plot_squares(results: Mapping[str, JunctionResult], step: int = -1, title: s
     first = next(iter(results.values()))
     panels = {"untrained (step 0)": (first, 0), **{name: (r, step) for name, r in results.items()}}
     with context():
-        figure, axes = plt.subplots(1, len(panels), figsize=(2.5 * len(panels), 4.3), layout="constrained", squeeze=False)
+        figure, axes = plt.subplots(1, len(panels), figsize=(2.5 * len(panels), 4.5), layout="constrained", squeeze=False)
         for ax, (name, (result, at)) in zip(axes[0], panels.items()):
             _background(ax)
             _dots(ax, result.p[at], GREY if at == 0 else colour(name))
@@ -93,9 +104,9 @@ def plot_squares(results: Mapping[str, JunctionResult], step: int = -1, title: s
         for ax in axes[0, 1:]:
             ax.tick_params(labelleft=False)
         steps = len(first.p) - 1 if step == -1 else step
-        count = f"{first.p.shape[1]:,} initialisations, all drawn, after {steps} policy steps"
-        legend = "★ optimum; outside each corner: the share that rounds to it"
-        figure.suptitle("\n".join(t for t in (title, f"{count}; {legend}") if t), fontsize=12, x=0.01, ha="left")
+        count = f"each dot one team: {_starts(first)}, all drawn, after {steps} policy steps (first panel: step 0)"
+        legend = f"{KEY}; outside each corner: the share that rounds to it"
+        figure.suptitle("\n".join(t for t in (title, count, legend) if t), fontsize=12, x=0.01, ha="left")
     return figure
 
 
@@ -170,14 +181,17 @@ def plot_survivors(results: Mapping[str, JunctionResult]):
 
 
 def _push(ax, mix: float, rule: str) -> None:
-    """The mean update of the two logits over the square: arrows in absolute length (cut at .11), none without a push."""
+    """The mean update of the two logits over the square. Arrows in proportion; the longest has the same length in every panel
+    and the title says which push it stands for; none without a push."""
     grid = torch.linspace(0.07, 0.93, 9)
     p = torch.cartesian_prod(grid, grid)
-    push = 0.55 * mean_update(p, draw_weights(float(mix), p), rule)
-    push = push * (0.11 / push.norm(dim=-1, keepdim=True).clamp(min=1e-9)).clamp(max=1)
-    _background(ax, (*p.T.numpy(), *push.T.numpy()))
+    push = mean_update(p, draw_weights(float(mix), p), rule)
+    longest = float(push.norm(dim=-1).max())
+    _background(ax, (*p.T.numpy(), *(push * (LONGEST / longest if longest > 1e-6 else 0)).T.numpy()))
     data = {0.0: "uniform data", 1.0: "on-policy data"}.get(float(mix), f"{mix:.0%} on-policy data")
-    ax.set(xlabel=LABELS[0], ylabel=LABELS[1], title=f"{rule}, {data}")
+    scale = f"longest arrow: a push of {longest:.3f}" if longest > 1e-6 else "no push anywhere"
+    ax.set(xlabel=LABELS[0], ylabel=LABELS[1])
+    ax.set_title(f"rule: {rule}; {data}\n{scale}", fontsize=11)
 
 
 def plot_push(*cases: tuple[str, float]):
@@ -190,37 +204,66 @@ def plot_push(*cases: tuple[str, float]):
     from ..viz.style import context
 
     with context():
-        size = (3.9 * len(cases) + 0.2, 4.5)
+        size = (3.9 * len(cases) + 0.2, 4.7)
         figure, axes = plt.subplots(1, len(cases), figsize=size, layout="constrained", squeeze=False)
         for ax, (rule, mix) in zip(axes[0], cases):
             _push(ax, mix, rule)
         figure.suptitle(
-            "exact mean push on the logits (dz); ★ optimum\narrow: .55 of the side for a push of 1, cut at .11",
-            x=0.01,
-            ha="left",
-            fontsize=12,
+            f"exact mean push on the logits (dz); each panel has a scale of its own\n{KEY}", x=0.01, ha="left", fontsize=12
         )
     return figure
 
 
-def plot_update(mix: float, rule: str, sweep: Mapping[float, JunctionResult]):
-    """The push (:func:`plot_push`) beside what became of real runs of COMA.
+def diagonal_push(mix: float, rule: str, x: torch.Tensor) -> torch.Tensor:
+    """Push on car 1's logit [K] for teams on the diagonal between the optima, p = (x, 1 - x): x [K].
 
-    ``sweep``: from :func:`~marlcourse.course.junction.data_sweep`. The dots on the left are its runs with the nearest mix;
-    the right panel shows how often they reach an optimum, and their return, under every mix. Under another rule than "COMA"
-    both are left out, and the right panel says so.
+    Near the centre the plain reward pushes by (2 mix - 1) / 2 times the distance x - 1/2: inwards below mix 1/2, outwards
+    above.
+    """
+    p = torch.stack([x, 1 - x], -1)
+    return mean_update(p, draw_weights(float(mix), p), rule)[..., 0]
+
+
+def _plot_diagonal(ax, mix: float, rule: str) -> None:
+    """Car 1's push between the two optima; filled dots where a team on this diagonal comes to rest, empty: it leaves."""
+    from ..viz.style import GREY, INK
+
+    x = torch.linspace(0, 1, 401, dtype=torch.float64)
+    for other, style in ((0.0, ":"), (1.0, "--")):
+        ax.plot(x, diagonal_push(other, rule, x), color=GREY, ls=style, label=f"mix {other:.0f}")
+    ax.plot(x, diagonal_push(mix, rule, x), color=INK, lw=2.2, label=f"mix {mix:.2f}")
+    ax.axhline(0, color=INK, lw=0.8)
+    inner = torch.linspace(0.002, 0.998, 998, dtype=torch.float64)  # 1/2 lies between two points
+    push = diagonal_push(mix, rule, inner)
+    if push.abs().max() > 1e-6:
+        for k in torch.nonzero(push[:-1] * push[1:] < 0).flatten().tolist():
+            rest = push[k] > 0  # from the left to the right, from the right to the left
+            ax.plot(float(inner[k : k + 2].mean()), 0, "o", ms=8, mfc=INK if rest else "white", mec=INK, zorder=5)
+    ax.plot([], [], "o", ms=8, color=INK, label="attracts along this diagonal")
+    ax.plot([], [], "o", ms=8, mfc="white", mec=INK, label="repels along it")
+    ax.set(xlabel="P(car 1 passes) = 1 - P(car 2 passes)", ylabel="push on car 1's logit (right: > 0)", xlim=(0, 1))
+    ax.set_title("along the diagonal from ★ to ★\n(a rule with a perfect critic; no runs)", fontsize=11)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=3, fontsize=8.5, frameon=False)
+
+
+def plot_update(mix: float, rule: str, sweep: Mapping[float, JunctionResult]):
+    """The push (:func:`plot_push`) beside what becomes of it.
+
+    ``sweep``: from :func:`~marlcourse.course.junction.data_sweep`. Under the rule "COMA" the dots on the left are its runs
+    with the nearest mix, and the right panel shows how often they reach an optimum, and their return, under every mix. Under
+    another rule there are no runs: the right panel shows the push on the diagonal between the two optima, and where it
+    attracts and repels.
     """
     import matplotlib.pyplot as plt
 
     from ..viz.style import GREY, INK, colour, context
 
     with context():
-        figure, (ax, right) = plt.subplots(1, 2, figsize=(8.9, 4.6), layout="constrained")
+        figure, (ax, right) = plt.subplots(1, 2, figsize=(8.9, 4.9), layout="constrained")
+        figure.suptitle(f"left: exact mean push on the logits; {KEY}", x=0.01, ha="left", fontsize=11)
         _push(ax, mix, rule)
         if rule != "COMA":
-            right.set(xticks=[], yticks=[], frame_on=False, title="no runs of this rule")
-            words = f"arrows: the rule “{rule}”.\n\nThe dots and the curves are runs of COMA:\nchoose COMA to see them."
-            right.text(0.5, 0.5, words, ha="center", fontsize=10, in_layout=False)
+            _plot_diagonal(right, mix, rule)
             return figure
         color = colour("COMA (on-policy)")
         nearest = min(sweep, key=lambda k: abs(k - mix))
@@ -238,6 +281,6 @@ def plot_update(mix: float, rule: str, sweep: Mapping[float, JunctionResult]):
         null = result.outcome(0)["rounds to an optimum"]
         right.axhline(null, color=GREY, ls=":", label=f"untrained rounds to an optimum ({null:.2f})")
         right.set(xlabel="mix: share of on-policy data (0: uniform)", ylabel="share of the starts; return J", ylim=(0, 1.03))
-        right.set_title(f"COMA after {steps} policy steps,\n{teams} initialisations for each mix", fontsize=11)
+        right.set_title(f"COMA after {steps} policy steps, each mix:\n{_starts(result)}", fontsize=11)
         right.legend(loc="center right", fontsize=9)
     return figure

@@ -115,11 +115,12 @@ def summary(rows: list[Row]) -> str:
     return ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]) or "no rows yet"
 
 
-def plot(chapter: str | int | None = None, path: str | os.PathLike | None = None):
+def plot(chapter: str | int | None = None, path: str | os.PathLike | None = None, unit: str = "seed"):
     """The ledger as a matplotlib figure: each claim on a scale of its own, our interval beside the published figure.
 
     A bar from low to high with a dot at our figure, coloured by verdict; a black tick at the published figure. Units
-    differ from row to row, so that each row is stretched to its own range and the figures are printed beside it.
+    differ from row to row, so that each row is stretched to its own range and the figures are printed beside it. ``unit``:
+    what was counted, where "seed" is not the word (20,000 starts).
     """
     import matplotlib.pyplot as plt
     from matplotlib.lines import Line2D
@@ -146,7 +147,7 @@ def plot(chapter: str | int | None = None, path: str | os.PathLike | None = None
         axes.text(0.3, top + 0.1, "\n".join(label), fontsize=9.5, va="top", linespacing=1.25)
         source = f"{row.paper}, {row.where} · chapter {row.chapter}"
         axes.text(0.3, top + height - 0.1, textwrap.shorten(source, 74), fontsize=7.5, color="0.45", va="bottom")
-        _draw_figures(axes, row, colour, middle)
+        _draw_figures(axes, row, colour, middle, unit)
         axes.text(
             9.0,
             middle,
@@ -159,7 +160,7 @@ def plot(chapter: str | int | None = None, path: str | os.PathLike | None = None
     ours = Line2D([], [], color="0.3", marker="o", lw=5, alpha=0.6, solid_capstyle="round", label="ours, with interval")
     paper = Line2D([], [], color="black", marker="|", ms=12, mew=2, lw=0, label="published")
     axes.legend(
-        handles=[ours, paper],
+        handles=[ours, paper] if any(row.published is not None for row in rows) else [ours],
         loc="upper right",
         bbox_to_anchor=(0.985, 1 - 0.12 / total),
         ncols=2,
@@ -169,7 +170,7 @@ def plot(chapter: str | int | None = None, path: str | os.PathLike | None = None
     return figure
 
 
-def _draw_figures(axes, row: Row, colour: str, y: float) -> None:
+def _draw_figures(axes, row: Row, colour: str, y: float, unit: str) -> None:
     """One row's interval, dot, published tick and texts, in the columns from 4.5 to 8.9."""
     left, right = 4.55, 6.3
     known = [value for value in (row.published, row.low, row.high) if value is not None]
@@ -189,7 +190,7 @@ def _draw_figures(axes, row: Row, colour: str, y: float) -> None:
     if row.ours is not None:
         axes.plot([x(row.low), x(row.high)], [y, y], color=colour, lw=6, alpha=0.35, solid_capstyle="round", zorder=2)
         axes.plot(x(row.ours), y, "o", color=colour, ms=7, mec="white", zorder=4)
-        texts.append(f"{row.ours:.4g}  [{row.low:.4g}, {row.high:.4g}]  {row.seeds:,} seed{'s' if row.seeds != 1 else ''}")
+        texts.append(f"{row.ours:.4g}  [{row.low:.4g}, {row.high:.4g}]  {row.seeds:,} {unit}{'s' if row.seeds != 1 else ''}")
     if row.published is not None:
         axes.plot(x(row.published), y, "|", color="black", ms=16, mew=2, zorder=3)
         texts.append(f"published {row.published:.4g}")

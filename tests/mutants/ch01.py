@@ -61,6 +61,28 @@ def score_of_p(p, weights, signal):
     return score_gradient(p, weights, signal) / (p * (1 - p))
 
 
+def one_policy_only(p):
+    """Takes p apart as two numbers: right for one policy, an error for many."""
+    p1, p2 = p
+    return torch.stack([1 - 2 * p2, 1 - 2 * p1])
+
+
+def one_policy_s_table(p):
+    """Row by row for one policy; with axes in front it takes policies for cars."""
+    p1, p2 = p[0], p[1]
+    return torch.stack([(1 - p1) * (1 - p2), (1 - p1) * p2, p1 * (1 - p2), p1 * p2])
+
+
+def partner_s_score(p, weights, signal):
+    """u_i minus the partner's probability."""
+    return (weights.unsqueeze(-1) * (JOINT_ACTIONS - p.flip(-1).unsqueeze(-2)) * signal).sum(-2)
+
+
+def score_as_loss(p, advantage):
+    """The score, a derivative already, where the log-probability belongs."""
+    return -(joint_probabilities(p).detach().unsqueeze(-1) * (JOINT_ACTIONS - p) * advantage).sum()
+
+
 MUTANTS = {
     "1.1": [
         mutate(exact_gradient, "p.flip(-1)", "p"),  # the own probability
@@ -68,6 +90,7 @@ MUTANTS = {
         mutate(exact_gradient, "1 - 2 * p.flip(-1)", "1 - p.flip(-1)"),  # forgets the second term
         mutate(exact_gradient, "p.flip(-1)", "p.flip(0)"),  # the wrong axis
         logit_gradient,
+        one_policy_only,
     ],
     "1.2": [
         mutate(joint_probabilities, ".prod(-1)", ".sum(-1)"),
@@ -76,6 +99,9 @@ MUTANTS = {
         first_agent_weights,
         lambda p: joint_probabilities(p).flip(-1),  # waiting and passing exchanged
         lambda p: torch.full((*p.shape[:-1], 4), 0.25),  # uniform data
+        lambda p: joint_probabilities(p)[..., [0, 2, 1, 3]],  # the rows (0, 1) and (1, 0) exchanged
+        mutate(joint_probabilities, "(1 - p.unsqueeze(-2))", "p.unsqueeze(-2)"),  # p without 1 - p
+        one_policy_s_table,
     ],
     "1.3": [
         mutate(score_gradient, "JOINT_ACTIONS - p.unsqueeze(-2)", "1 - p.unsqueeze(-2)"),  # always the score of passing
@@ -85,6 +111,7 @@ MUTANTS = {
         weighed_twice,
         own_weights,
         score_of_p,
+        partner_s_score,
         lambda p, weights, signal: -score_gradient(p, weights, signal),
     ],
     "1.4": [
@@ -93,6 +120,9 @@ MUTANTS = {
         mutate(counterfactual_advantage, "(pi * q).sum(-1)", "(pi * q).mean(-1)"),
         mutate(counterfactual_advantage, "taken - (pi * q).sum(-1)", "taken"),
         flipped_action,
+        lambda q, pi, actions: -counterfactual_advantage(q, pi, actions),
+        lambda q, pi, actions: counterfactual_advantage(q, pi, actions).sum(-1),  # one number for the team
+        mutate(counterfactual_advantage, "(pi * q).sum(-1)", "(pi * q).sum((-1, -2)).unsqueeze(-1)"),
         lambda q, pi, actions: counterfactual_advantage(q, pi, actions) * pi.gather(-1, actions.unsqueeze(-1)).squeeze(-1),
     ],
     "1.5": [
@@ -108,6 +138,7 @@ MUTANTS = {
         released,
         on_policy_only,
         right_action_only,
+        score_as_loss,
         mutate(repaired_loss, ".detach()", ""),
         mutate(repaired_loss, "return -(", "return ("),
         mutate(repaired_loss, "advantage).sum()", "advantage).mean()"),

@@ -25,6 +25,19 @@ def refuse(got, faults, call: str) -> None:
         require(difference(got, wrong) is not None, f"{call}: {what}", hint)
 
 
+def for_many(answer, p: torch.Tensor, *more):
+    """The answer for a ``p`` with an axis in front. One that counts on a single policy gets a sentence, not an error's name."""
+    name = getattr(answer, "__name__", "the answer")
+    try:
+        got = answer(p, *more)
+    except (ValueError, IndexError, RuntimeError, TypeError) as error:
+        call = f"{name}(p{', ...' if more else ''}), p of shape {tuple(p.shape)}, stops with {type(error).__name__}"
+        require(False, call, AXES)
+    return got
+
+
+AXES = "p may carry axes in front (many policies at once): index with p[..., 0] and p[..., 1], and work on the last axis only"
+
 # ------------------------------------------------------------------------------------------------ 1.1
 
 
@@ -68,7 +81,7 @@ def check_exact_gradient(exact_gradient):
     )
     p = torch.tensor([[0.1, 0.7], [1.0, 0.0], [0.3, 0.3]])
     slope = torch.autograd.functional.jacobian(lambda p: expected_return(p).sum(), p)
-    expect(exact_gradient(p), slope, call="exact_gradient(p), p of shape (3, 2),", hint="work on the last axis only")
+    expect(for_many(exact_gradient, p), slope, call="exact_gradient(p), p of shape (3, 2),", hint=AXES)
 
 
 # ------------------------------------------------------------------------------------------------ 1.2
@@ -90,23 +103,39 @@ def check_exact_gradient(exact_gradient):
     agree=lambda joint_probabilities, generator: joint_probabilities(random_p(generator, 6, 2)),
 )
 def check_joint_probabilities(joint_probabilities):
+    p, right = torch.tensor([0.9, 0.2]), torch.tensor([0.08, 0.02, 0.72, 0.18])
+    call, got = "joint_probabilities(tensor([0.9, 0.2]))", joint_probabilities(torch.tensor([0.9, 0.2]))
+    order = "the rows of JOINT_ACTIONS are (0, 0), (0, 1), (1, 0), (1, 1): car 1 stands first, 0 waits, 1 passes"
+    waits = "a car that waits contributes 1 - p"
+    product = "the cars choose independently: multiply the two cars' own probabilities"
+    own = torch.where(JOINT_ACTIONS == 1, p, 1 - p)  # [4,2]
+    faults = [
+        (right[[0, 2, 1, 3]], "the rows (0, 1) and (1, 0) are exchanged", order),
+        (right.flip(-1), "waiting and passing are exchanged", order),
+        (torch.full((4,), 0.18), "p stands in every row, also where a car waits", waits),
+        ((JOINT_ACTIONS * p).prod(-1), "a car that waits contributes 0", waits),
+        (torch.where(JOINT_ACTIONS == 1, p, torch.ones(2)).prod(-1), "a car that waits contributes 1", waits),
+        (own.sum(-1), "the two probabilities are added", product),
+        (own.mean(-1), "this is the mean of the two probabilities", product),
+        (own[:, 0], "only car 1's probability is there", product),
+        (own[:, 1], "only car 2's probability is there", product),
+        (torch.full((4,), 0.25), "these are uniform weights", "on-policy: as often as the two policies play the row"),
+        (own.log().sum(-1), "these are log-probabilities", "return the probabilities themselves"),
+    ]
+    refuse(got, faults, call)
+    expect(got, right, call=call, hint=product + "; no other weighting")
     expect(
         joint_probabilities(torch.tensor([1.0, 0.0])),
         torch.tensor([0.0, 0.0, 1.0, 0.0]),
         call="joint_probabilities(tensor([1., 0.]))",
         hint="car 1 surely passes and car 2 surely waits: all the weight is on row 2 of JOINT_ACTIONS, (1, 0)",
     )
+    p = torch.tensor([[0.5, 0.5], [0.25, 1.0], [0.0, 0.0]])
     expect(
-        joint_probabilities(torch.tensor([0.9, 0.2])),
-        torch.tensor([0.08, 0.02, 0.72, 0.18]),
-        call="joint_probabilities(tensor([0.9, 0.2]))",
-        hint="multiply the two cars' own probabilities; no other weighting",
-    )
-    expect(
-        joint_probabilities(torch.tensor([[0.5, 0.5], [0.25, 1.0]])),
-        torch.tensor([[0.25, 0.25, 0.25, 0.25], [0.0, 0.75, 0.0, 0.25]]),
-        call="joint_probabilities(p), p of shape (2, 2),",
-        hint="leading axes stay: [...,2] -> [...,4]",
+        for_many(joint_probabilities, p),
+        torch.tensor([[0.25, 0.25, 0.25, 0.25], [0.0, 0.75, 0.0, 0.25], [1.0, 0.0, 0.0, 0.0]]),
+        call="joint_probabilities(p), p of shape (3, 2),",
+        hint="leading axes stay: [...,2] -> [...,4]; " + AXES,
     )
 
 
@@ -149,6 +178,16 @@ def check_score_gradient(score_gradient):
             "a car that waited has a score too: u is 0 there, not the score",
         ),
         ((rows * score).sum(0), "the signal is ignored", three),
+        (
+            (rows * (JOINT_ACTIONS - p.flip(-1)) * reward).sum(0),
+            "the score holds the partner's p",
+            "the score of car i is u_i - p_i: its own action minus its own probability",
+        ),
+        (
+            (rows * (JOINT_ACTIONS.flip(-1) - p) * reward).sum(0),
+            "the score holds the partner's action",
+            "the score of car i is u_i - p_i: its own action minus its own probability",
+        ),
     ]
     got = score_gradient(p, on_policy, reward)
     refuse(got, faults, call)
@@ -162,10 +201,37 @@ def check_score_gradient(score_gradient):
     p = torch.tensor([[0.5, 0.5], [0.2, 0.8], [0.6, 0.1]])
     weights = torch.tensor([[0.25, 0.25, 0.25, 0.25], [0.4, 0.3, 0.2, 0.1], [0.0, 0.0, 0.0, 2.0]])
     expected = torch.stack([(w.view(4, 1) * (JOINT_ACTIONS - q) * x).sum(0) for q, w, x in zip(p, weights, signal)])
-    expect(score_gradient(p, weights, signal), expected, call="score_gradient(p, weights, signal) for 3 policies", hint=three)
+    got = for_many(score_gradient, p, weights, signal)
+    expect(got, expected, call="score_gradient(p, weights, signal) for 3 policies", hint=three + "; " + AXES)
 
 
 # ------------------------------------------------------------------------------------------------ 1.4
+
+
+def wrong_advantages(q, pi, actions):
+    """(answer, its fault in words, a hint) of every known mistake; q, pi [N,2], actions [N]"""
+    taken, other = (q.gather(-1, u.unsqueeze(-1)).squeeze(-1) for u in (actions, 1 - actions))
+    chance, expected = pi.gather(-1, actions.unsqueeze(-1)).squeeze(-1), (pi * q).sum(-1)
+    right = taken - expected
+    own = "one number for each agent: sum over the own actions only (the last axis)"
+    yield taken - q.mean(-1), "you weighed the own actions equally", "use pi: the agent's own policy says how likely each is"
+    what = "you subtracted the other action's value"
+    yield taken - other, what, "a baseline may not depend on the action taken; section 8 shows who did this"
+    yield taken - q.max(-1).values, "you subtracted the best own action's value", "use what pi can *expect*, not the best"
+    yield -right, "the sign is turned round", "the value of what happened, minus what could be expected"
+    yield taken, "no baseline is subtracted", "subtract what the agent could expect from its own policy, sum of pi Q"
+    yield expected, "this is the baseline alone", "subtract it from the value of the action taken"
+    yield right.sum(-1), "you summed over the agents", own
+    yield right.mean(-1), "you averaged over the agents", own
+    yield taken - (pi * q).sum(), "the baseline is summed over the agents too", own
+    yield taken - (pi * q).mean(-1), "the baseline is the mean of pi Q", "the probabilities add up to 1 already: sum, not mean"
+    yield chance * right, "the advantage is weighed by pi once more", "the data weigh it later: leave pi out here"
+    yield chance * taken - expected, "the value of the action taken is weighed by pi", "it happened: it counts in full"
+    yield (
+        taken - (pi.flip(-1) * q).sum(-1),
+        "pi stands in the wrong order",
+        "action 0 is to wait: pi[..., 0] belongs to q[..., 0]",
+    )
 
 
 @exercise(
@@ -187,15 +253,17 @@ def check_score_gradient(score_gradient):
     ),
 )
 def check_counterfactual_advantage(counterfactual_advantage):
-    q = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
     pi = torch.tensor([[0.1, 0.9], [0.8, 0.2]])
     played = torch.tensor([1, 0])
+    q = torch.tensor([[1.0, 3.0], [2.0, 0.5]])  # unlike the junction's, every known mistake shows another answer here
+    call = "counterfactual_advantage(q, pi, actions) at q = [[1, 3], [2, .5]], pi = [[.1, .9], [.8, .2]], actions (1, 0)"
+    refuse(counterfactual_advantage(q, pi, played), list(wrong_advantages(q, pi, played)), call)
+    q = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
     expect(
         counterfactual_advantage(q, pi, played),
         torch.tensor([0.1, 0.2]),
         call="counterfactual_advantage(q, pi, (pass, wait)) in the junction at p = (0.9, 0.2)",
-        hint="Q of the action taken, minus the expectation of Q under the agent's *own policy* (not a mean, a maximum, or the "
-        "other action)",
+        hint="Q of the action taken, minus the expectation of Q under the agent's *own policy*",
     )
     generator = torch.Generator().manual_seed(0)
     q = torch.randn(5, 2, 3, generator=generator)
@@ -296,7 +364,12 @@ def wrong_slopes(p: torch.Tensor, advantage: torch.Tensor):
     data = "the weights are data: no gradient flows into them"
     taken = torch.where(JOINT_ACTIONS == 1, p.log(), (1 - p).log())
     own = joint_probabilities(p)
-    logs = [(taken, ""), (p.log().expand(4, 2), "the waiting rows still use log p")]
+    always, score = "a car that waited needs the log-probability of waiting", "this is the derivative already, by the logit"
+    logs = [
+        (taken, "", ""),
+        (p.log().expand(4, 2), "the waiting rows still use log p", always),
+        (JOINT_ACTIONS - p, "you put the score u - p into the loss", f"{score}: a loss needs log pi, and autograd its slope"),
+    ]
     weights = [
         (own.detach(), "", ""),
         (torch.full((4,), 0.25), "the rows are still weighted equally", "how often would the policy play this row?"),
@@ -305,15 +378,14 @@ def wrong_slopes(p: torch.Tensor, advantage: torch.Tensor):
         (own.detach() / 8, "a mean over rows and cars", "the weights add up to 1 already: sum over both axes"),
         (own, "a gradient flows into the weights", data),
     ]
-    for log, fault in logs:
+    for log, fault, log_hint in logs:
         for w, second, hint in weights:
             for sign, third in ((-1, ""), (1, "the sign is turned round")):
                 faults = [text for text in (fault, second, third) if text]
                 if faults:
                     loss = sign * (w.unsqueeze(-1) * log * advantage).sum()
                     (slope,) = torch.autograd.grad(loss, p, retain_graph=True)
-                    first = "a car that waited needs the log-probability of waiting" if fault else hint
-                    yield slope, "; ".join(faults), first or "a loss is descended: it needs a minus"
+                    yield slope, "; ".join(faults), log_hint or hint or "a loss is descended: it needs a minus"
 
 
 def true_advantage(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
