@@ -394,7 +394,8 @@ def test_set_up_with_the_library_but_without_pytorch_says_so():
 def test_set_up_without_the_library_shows_no_stack_in_a_notebook(tmp_path):
     block = au.code("import sys\nsys.modules['marlcourse'] = None")
     ran, _ = au.execute({"cells": [block, au.setup()], "metadata": au._metadata()}, tmp_path, allow_errors=True)
-    (error,) = ran["cells"][1]["outputs"]
+    said, error = ran["cells"][1]["outputs"]
+    assert "".join(said["text"]).startswith("Loading")
     assert error["ename"] == "WrongEnvironment"
     assert len(error["traceback"]) == 1 and "course.py lab" in error["traceback"][0]
 
