@@ -1,0 +1,121 @@
+"""Chapter 03's recall experiment: every episode once, exact returns, a stack of seeds that is what single teams are."""
+
+import itertools
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+
+import marlcourse as mc
+from marlcourse.course import recall_study as recall
+from marlcourse.envs.two_rooms import TwoRooms
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+@pytest.mark.parametrize("doors, corridor", [(2, 2), (3, 1)])
+def test_the_batch_holds_every_episode_once(doors, corridor):
+    batch = recall.every_episode(doors, corridor)
+    lamps = batch.obs[:, 0, :, :doors].argmax(-1)
+    opened = batch.actions[:, -1] - 1
+    rows = {tuple(row) for row in torch.cat([lamps, opened], 1).tolist()}
+    assert rows == set(itertools.product(range(doors), repeat=4)) and len(batch) == doors**4
+    assert torch.equal(batch.reward[:, -1], (lamps == opened).all(-1).float()) and not batch.reward[:, :-1].any()
+    assert batch.terminated[:, -1].all() and not batch.terminated[:, :-1].any() and not batch.truncated.any()
+    assert batch.avail[:, :-1].gather(-1, batch.actions.unsqueeze(-1)).all()
+    one = recall.one_for_each_lamp(batch)
+    assert {tuple(x) for x in one.obs[:, 0, :, :doors].argmax(-1).tolist()} == set(itertools.product(range(doors), repeat=2))
+
+
+def test_counting_agrees_with_the_world():
+    assert set(recall.forgetful_teams(3).values()) == {TwoRooms(device="cpu", doors=3).best_without_memory}
+
+
+def test_returns_are_what_single_teams_earn_when_they_play():
+    """Seed 1 of the stack, as an ordinary team in the ordinary world: the same greedy return, wiped or not."""
+    fit = recall.train("forgetful", seeds=range(3), updates=3)
+    team = fit.members.member(1)
+    env = mc.make("two-rooms", num_envs=4, device="cpu", doors=2, corridor=2)
+    env._draw_start = lambda: {"lamp": torch.tensor(list(itertools.product(range(2), repeat=2)))}
+    played = mc.Collector(env, team).collect(explore=False)
+    assert played.reward.sum(1).mean().item() == pytest.approx(fit.last[1])
+    assert fit.updates == [0, 3] and fit.returns.shape == (2, 3) and fit.q_tot.shape == (3, 4)
+    assert np.array_equal(fit.wiped, fit.last)  # there was nothing to wipe
+
+
+class Reads(torch.nn.Module):
+    """A hand-made agent that keeps the lamp for ever: utilities of the doors are the colour it saw."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(1))
+
+    def initial_hidden(self, batch_size, n_agents):
+        return torch.zeros(batch_size, n_agents, 2)
+
+    def forward(self, obs, last_action, hidden):
+        out = []
+        for t in range(obs.shape[1]):
+            hidden = hidden + obs[:, t, :, :2]
+            out.append(torch.cat([torch.zeros_like(hidden[..., :1]), hidden * self.scale], -1))
+        return torch.stack(out, 1), hidden
+
+
+def test_a_team_that_remembers_earns_one_and_wiped_a_quarter():
+    fit = recall.train("hand-made", agent=Reads, seeds=range(2), updates=1, lr=1e-6)
+    assert fit.last.tolist() == [1.0, 1.0] and fit.solved == 2
+    assert fit.wiped.tolist() == [0.25, 0.25]
+
+
+def test_padding_that_is_masked_changes_nothing():
+    plain, padded = (recall.train("x", seeds=range(2), updates=6, change=c) for c in (None, recall.padded))
+    assert np.allclose(plain.q_tot, padded.q_tot, atol=1e-5) and np.array_equal(plain.returns, padded.returns)
+    batch = recall.padded(recall.every_episode(), 3)
+    assert batch.mask.sum(1).unique().tolist() == [4.0] and batch.obs.shape[1] == 8 and batch.avail.any(-1).all()
+
+
+def test_pictures():
+    fits = {"as it is": recall.train("a", seeds=range(2), updates=2), "other": recall.train("b", seeds=range(2), updates=2)}
+    figure = recall.plot_recall(fits["as it is"], fits["other"], untrained=fits["other"].returns[0], title="a title")
+    assert figure.get_suptitle() == "a title" and "2 seeds" in figure.axes[0].get_title("left")
+    assert len(figure.axes[1].patches) == 4
+    assert "2 seeds" in recall.plot_reach({(2, 0.0): fits["as it is"]}, "t").axes[0].get_title("left")
+    labels = [t.get_text() for t in recall.plot_breaks(fits, "t").axes[0].get_yticklabels()]
+    assert labels == ["as it is", "other"]
+
+
+@pytest.mark.learning
+def test_a_gru_learns_what_no_forgetful_team_can():
+    """The chapter's claim with the reference of exercise 3.1 as its memory."""
+    from marlcourse.course.checks.ch03 import gru_step
+
+    spec = recall.spec_of()
+
+    class Agent(torch.nn.Module):
+        def __init__(self, h=16):
+            super().__init__()
+            self.first, self.head = torch.nn.Linear(spec.obs_dim, h), torch.nn.Linear(h, spec.n_actions)
+            self.x, self.h, self.width = torch.nn.Linear(h, 3 * h), torch.nn.Linear(h, 3 * h), h
+
+        def initial_hidden(self, batch_size, n_agents):
+            return torch.zeros(batch_size, n_agents, self.width)
+
+        def forward(self, obs, last_action, hidden):
+            out = []
+            for t in range(obs.shape[1]):
+                hidden = gru_step(self.x(torch.relu(self.first(obs[:, t]))), self.h(hidden), hidden)
+                out.append(self.head(hidden))
+            return torch.stack(out, 1), hidden
+
+    gru = recall.train("GRU", agent=Agent, seeds=range(4), updates=160)
+    assert gru.solved >= 3 and (gru.wiped == 0.25).all()
+    assert (recall.train("forgetful", seeds=range(4), updates=160).last == 0.25).all()
