@@ -352,6 +352,13 @@ def test_a_push_is_drawn_in_proportion_and_its_scale_is_named(mix):
     assert words in ax.get_title("left")
 
 
+def test_a_few_large_pushes_do_not_hide_the_rest():
+    (ax,) = junction_plots.plot_push(("as released", 1.0)).axes
+    assert "or more" in ax.get_title("left")
+    length = torch.stack(arrows(ax), -1).norm(dim=-1)
+    assert length.max() == pytest.approx(0.11, abs=1e-4) and length.median() == pytest.approx(0.11 / 3, abs=1e-4)
+
+
 def test_along_the_diagonal_the_plain_reward_turns_round_at_mix_one_half():
     x = torch.tensor([0.499, 0.501], dtype=torch.float64)
     for mix in (0.0, 0.3, 0.5, 0.7, 1.0):

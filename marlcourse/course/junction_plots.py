@@ -182,16 +182,20 @@ def plot_survivors(results: Mapping[str, JunctionResult]):
 
 def _push(ax, mix: float, rule: str) -> None:
     """The mean update of the two logits over the square. Arrows in proportion; the longest has the same length in every panel
-    and the title says which push it stands for; none without a push."""
+    and the title says which push it stands for; none without a push. Pushes above three times the median are drawn as that
+    much ("or more" in the title), so that a few large ones do not hide the rest."""
     grid = torch.linspace(0.07, 0.93, 9)
     p = torch.cartesian_prod(grid, grid)
     push = mean_update(p, draw_weights(float(mix), p), rule)
-    longest = float(push.norm(dim=-1).max())
-    _background(ax, (*p.T.numpy(), *(push * (LONGEST / longest if longest > 1e-6 else 0)).T.numpy()))
+    length = push.norm(dim=-1, keepdim=True)
+    longest = float(min(length.max(), 3 * length.median()))
+    cut = " or more" if length.max() > 1.001 * longest else ""
+    scale = LONGEST / length.clamp(min=longest) if longest > 1e-6 else torch.zeros(1)
+    _background(ax, (*p.T.numpy(), *(push * scale).T.numpy()))
     data = {0.0: "uniform data", 1.0: "on-policy data"}.get(float(mix), f"{mix:.0%} on-policy data")
-    scale = f"longest arrow: a push of {longest:.3f}" if longest > 1e-6 else "no push anywhere"
+    words = f"longest arrow: a push of {longest:.3f}{cut}" if longest > 1e-6 else "no push anywhere"
     ax.set(xlabel=LABELS[0], ylabel=LABELS[1])
-    ax.set_title(f"rule: {rule}; {data}\n{scale}", fontsize=11)
+    ax.set_title(f"rule: {rule}; {data}\n{words}", fontsize=11)
 
 
 def plot_push(*cases: tuple[str, float]):
