@@ -1,0 +1,576 @@
+"""Chapter 05, MNMPG: the log-density of a z, the score-function estimator, the released defect, the meta loss and round."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from marlcourse.algorithms.mnmpg import MNMPG
+from marlcourse.course.exercises import exercise, expect, mine_or_reference, require
+from marlcourse.course.quiz import Question, Quiz
+from marlcourse.envs import make
+from marlcourse.nets.hierarchy import GaussianEncoder
+from marlcourse.rollout import Context
+
+__all__ = ["QUIZ", "mine_or_reference"]
+
+
+def meant(got, known, otherwise):
+    """The hint of the known wrong answer [(tensor, hint), ...] that `got` is, else `otherwise`."""
+    for wrong, hint in known:
+        wrong = torch.as_tensor(wrong)
+        if isinstance(got, torch.Tensor) and got.shape == wrong.shape and torch.allclose(got.float(), wrong, atol=1e-3):
+            return hint
+    return otherwise
+
+
+# ------------------------------------------------------------------------------------------------ 5.1
+
+
+def log_p(z, mean, std):
+    """z, mean, std [...,K] -> log N(z; mean, std^2), the K entries independent, [...]"""
+    return (-0.5 * ((z - mean) / std) ** 2 - std.log() - 0.5 * math.log(2 * math.pi)).sum(-1)
+
+
+@exercise(
+    "5.1",
+    title="how probable was the z that was used?",
+    reference=log_p,
+    hints=[
+        "One entry first: the logarithm of exp(-(z - mean)^2 / (2 std^2)) / (std sqrt(2 pi)). Three terms.",
+        "The K entries are independent: probabilities multiply, so logarithms ...",
+        "`(-0.5 * ((z - mean) / std) ** 2 - std.log() - 0.5 * math.log(2 * math.pi)).sum(-1)`",
+    ],
+    difficulty=1,
+    importance=5,
+    minutes=8,
+    agree=lambda f, g: f(
+        torch.randn(4, 5, 3, generator=g), torch.randn(4, 5, 3, generator=g), torch.rand(4, 5, 3, generator=g) + 0.1
+    ),
+)
+def check_log_p(log_p):
+    one = torch.ones(1)
+    got = log_p(1.0 * one, 0.0 * one, 1.0 * one)
+    known = [
+        (
+            -0.5,
+            "the constant is missing: - log(std) - log(2 pi) / 2 for each entry. It has no part in d/d mean, but in d/d std",
+        ),
+        (0.241971, "this is the density itself: its logarithm is asked"),
+    ]
+    expect(
+        got,
+        -1.418939,
+        call="log_p(z=[1], mean=[0], std=[1])",
+        hint=meant(
+            got, known, "-(1 - 0)^2 / 2 - log(1) - log(2 pi) / 2 = -.5 - .919; the last axis holds K entries: sum over it"
+        ),
+    )
+    got = log_p(torch.tensor([2.0, 1.0]), torch.zeros(2), torch.tensor([2.0, 1.0]))
+    known = [
+        (-1.765512, "this is the mean over the entries: independent probabilities multiply, so their logarithms add"),
+        (-2.837877, "- log(std) is missing: a wide density is a low one"),
+        (-4.531024, "std is the standard deviation; it is squared in the exponent and not in the logarithm"),
+    ]
+    expect(
+        got,
+        -3.531024,
+        call="log_p(z=[2, 1], mean=[0, 0], std=[2, 1])",
+        hint=meant(got, known, "first entry -(2/2)^2/2 - log 2 - .919, second -.5 - .919; then the sum"),
+    )
+    z = torch.arange(12.0).view(2, 2, 3) / 10
+    truth = torch.distributions.Normal(torch.full((2, 2, 3), 0.3), torch.full((2, 2, 3), 0.5)).log_prob(z).sum(-1)
+    expect(
+        log_p(z, torch.full((2, 2, 3), 0.3), torch.full((2, 2, 3), 0.5)),
+        truth,
+        call="log_p(z, mean, std), all of shape (2, 2, 3),",
+        hint="two episodes, two steps, K = 3: one number for each episode and step",
+    )
+
+
+# ------------------------------------------------------------------------------------------------ 5.2
+
+
+def slope_estimate(gain, z, mean, std):
+    """gain [n], z [n,K] drawn from N(mean, std^2), mean, std [K] -> estimate of d E[gain] / d mean, [K]"""
+    return (gain.unsqueeze(-1) * (z - mean) / std**2).mean(0)
+
+
+def wavy(z):
+    """A return that depends on z, with E in closed form: sum_k w_k z_k + .3 z_k^2."""
+    w = torch.tensor([2.0, -1.0], dtype=z.dtype)
+    return (w * z + 0.3 * z**2).sum(-1)
+
+
+def wavy_expected(mean, std):
+    w = torch.tensor([2.0, -1.0], dtype=mean.dtype)
+    return (w * mean + 0.3 * (mean**2 + std**2)).sum()
+
+
+def finite_difference(f, x, h=1e-4):
+    """[f(x + h e_k) - f(x - h e_k)] / 2h for each entry k of x."""
+    steps = h * torch.eye(len(x), dtype=x.dtype)
+    return torch.stack([(f(x + e) - f(x - e)) / (2 * h) for e in steps])
+
+
+def random_rounds(g):
+    return (
+        torch.randn(6, generator=g),
+        torch.randn(6, 2, generator=g),
+        torch.randn(2, generator=g),
+        torch.rand(2, generator=g) + 0.2,
+    )
+
+
+@exercise(
+    "5.2",
+    title="the slope of an average that you can only sample",
+    reference=slope_estimate,
+    hints=[
+        "The estimate is the mean over draws of gain times score. What is d log p / d mean for one entry of z?",
+        "d/d mean of -(z - mean)^2 / (2 std^2) is (z - mean) / std^2. gain has one number for each draw: give it an axis.",
+        "`(gain.unsqueeze(-1) * (z - mean) / std**2).mean(0)`",
+    ],
+    difficulty=2,
+    importance=5,
+    minutes=10,
+    points=2,
+    agree=lambda f, g: f(*random_rounds(g)),
+)
+def check_slope_estimate(slope_estimate):
+    gain, z = torch.tensor([-12.0, -12.0, 2.0, 2.0]), torch.tensor([[-1.5], [-0.5], [0.5], [1.5]])
+    got = slope_estimate(gain, z, torch.zeros(1), torch.ones(1))
+    known = [
+        (torch.tensor([28.0]), "this is the sum over the draws: an expectation is estimated by their mean"),
+        (torch.tensor([-7.0]), "the sign: a draw above the mean asks for a larger mean, score (z - mean) / std^2"),
+        (torch.tensor([-5.0]), "this is the mean gain; each gain belongs to the score of its own z"),
+    ]
+    expect(
+        got,
+        torch.tensor([7.0]),
+        call="slope_estimate(gain=[-12, -12, 2, 2], z=[[-1.5], [-.5], [.5], [1.5]], mean=[0], std=[1])",
+        hint=meant(got, known, "the four products are 18, 6, 1, 3; return one number for each of the K entries"),
+    )
+    got = slope_estimate(gain, 1 + 2 * z.repeat(1, 2), torch.ones(2), torch.tensor([2.0, 2.0]))
+    known = [
+        (torch.full((2,), 14.0), "std is missing: the score is (z - mean) / std^2"),
+        (torch.full((2,), 7.0), "the score divides by the *square* of std"),
+    ]
+    expect(
+        got,
+        torch.full((2,), 3.5),
+        call="slope_estimate(the same gains, z twice as far around mean=[1, 1], std=[2, 2])",
+        hint=meant(got, known, "(z - mean) / std^2 = 2 * (...) / 4"),
+    )
+    mean, std = torch.tensor([0.5, -1.0], dtype=torch.double), torch.tensor([0.7, 1.5], dtype=torch.double)
+    z = mean + std * torch.randn(40_000, 2, generator=torch.Generator().manual_seed(5), dtype=torch.double)
+    truth = finite_difference(lambda m: wavy_expected(m, std), mean)
+    got = slope_estimate(wavy(z), z, mean, std)
+    error = (wavy(z).unsqueeze(-1) * (z - mean) / std**2).std(0) / 200
+    require(
+        got.shape == truth.shape and bool(((got - truth).abs() < 4 * error).all()),
+        f"40,000 draws give {[round(x, 2) for x in got.flatten().tolist()]}, finite differences of E[gain] "
+        f"{[round(x, 2) for x in truth.tolist()]}: further apart than chance allows.",
+        hint="does every draw meet its own gain, and each entry its own std?",
+    )
+
+
+# ------------------------------------------------------------------------------------------------ 5.3
+
+
+def repaired_round(draw, exercise, play, score, updates):
+    """draw() -> z, exercise(z): one update, play() -> return, score(z) -> d log p / dm; updates: how many -> estimate"""
+    before = play()
+    z = draw()
+    for _ in range(updates):
+        exercise(z)
+    return (play() - before) * score(z)
+
+
+class Script:
+    """A team whose return is 100 at first, and moves by a tenth of every z that it exercised with; draws are 1, 2, 3, ..."""
+
+    def __init__(self, first=1.0):
+        self.next, self.total, self.drawn, self.exercised, self.played = first, 100.0, [], [], 0
+
+    def draw(self):
+        z, self.next = self.next, self.next * 2 + 1
+        self.drawn.append(z)
+        return z
+
+    def exercise(self, z):
+        self.exercised.append(z)
+        self.total += 0.1 * z
+
+    def play(self):
+        self.played += 1
+        return self.total
+
+    def score(self, z):
+        return z - 0.5
+
+    @property
+    def tools(self):
+        return self.draw, self.exercise, self.play, self.score
+
+
+def scripted(repaired_round, g):
+    first, updates = float(torch.randn(1, generator=g)), int(torch.randint(1, 5, (1,), generator=g))
+    return torch.tensor(float(repaired_round(*Script(first).tools, updates)))
+
+
+@exercise(
+    "5.3",
+    title="find the released defect",
+    reference=repaired_round,
+    hints=[
+        "Count the calls of draw. How many different z does one round use?",
+        "A score says: make *this* z more probable. Which z deserves it, and has the code kept it?",
+        "`z = draw()` once, before the loop; `exercise(z)` in it; `score(z)` at the end.",
+    ],
+    difficulty=2,
+    importance=5,
+    minutes=8,
+    agree=scripted,
+)
+def check_repaired_round(repaired_round):
+    script = Script()
+    got = repaired_round(*script.tools, 3)
+    require(
+        len(script.exercised) == 3,
+        f"There were {len(script.exercised)} exercise updates, expected 3.",
+        hint="`updates` says how many",
+    )
+    require(
+        len(set(script.exercised)) == 1,
+        f"The exercise updates used the z {script.exercised}.",
+        hint="with a new z in every update no single z is responsible for the gain: draw once, before the loop",
+    )
+    require(
+        script.played == 2,
+        f"The team played {script.played} times, expected 2.",
+        hint="R0 before the exercise, R1 after it",
+    )
+    used = script.exercised[0]
+    expect(
+        torch.as_tensor(float(got)),
+        0.3 * used * (used - 0.5),
+        call="repaired_round(draw, exercise, play, score, updates=3)",
+        hint="(R1 - R0) times the score of the z that was exercised with",
+    )
+
+
+# ------------------------------------------------------------------------------------------------ 5.4
+
+
+def meta_loss(encoder, state, z, mask, improvement):
+    """state [B,T,S], z [B,T,K], mask [B,T], improvement a number -> minus improvement times the mean score of an episode"""
+    log_p = encoder.log_prob(state, z.detach())
+    score = (log_p * mask).sum(1) / mask.sum(1)
+    return -improvement * score.mean()
+
+
+def meta_case(g, episodes=3):
+    """(encoder, state, z with a way back to the encoder, mask): episodes of 1, 2 and 4 steps; padding holds anything."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(int(torch.randint(1000, (1,), generator=g)))
+        encoder = GaussianEncoder(3, 2, hidden=5)
+    mask = (torch.arange(4) < torch.tensor([[1], [2], [4]])).float()
+    state = torch.randn(episodes, 4, 3, generator=g)
+    state[mask == 0] = 7.0
+    mean, std = encoder(state)
+    return encoder, state, mean + std * torch.randn(episodes, 4, 2, generator=g), mask
+
+
+def theta_gradient(loss, encoder):
+    """The loss's gradient for all parameters of the encoder as one vector, 0 where there is none."""
+    parameters = list(encoder.parameters())
+    if not (isinstance(loss, torch.Tensor) and loss.requires_grad):
+        return torch.zeros(sum(p.numel() for p in parameters))
+    found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+    return torch.cat([(torch.zeros_like(p) if x is None else x).flatten() for x, p in zip(found, parameters)])
+
+
+def loss_and_gradient(meta_loss, g):
+    encoder, state, z, mask = meta_case(g)
+    loss = meta_loss(encoder, state, z, mask, 2.5)
+    return torch.cat([loss.detach().view(1), theta_gradient(loss, encoder)])
+
+
+@exercise(
+    "5.4",
+    title="the meta loss",
+    reference=meta_loss,
+    hints=[
+        "An optimiser goes downhill: what must be small so that z becomes more probable after a gain?",
+        "Average log p over the real steps of each episode (mask), then over the episodes. And z is data here: `z.detach()`.",
+        "`log_p = encoder.log_prob(state, z.detach())`, `score = (log_p * mask).sum(1) / mask.sum(1)`, "
+        "`return -improvement * score.mean()`",
+    ],
+    difficulty=3,
+    importance=5,
+    minutes=12,
+    points=2,
+    agree=loss_and_gradient,
+)
+def check_meta_loss(meta_loss):
+    g = torch.Generator().manual_seed(1)
+    encoder, state, z, mask = meta_case(g)
+    log_p = encoder.log_prob(state, z.detach()).detach()
+    score = ((log_p * mask).sum(1) / mask.sum(1)).mean()
+    loss = meta_loss(encoder, state, z, mask, 2.0)
+    known = [
+        (2 * score, "the sign: optimisers go downhill, and after a gain log p must go up"),
+        (
+            -2 * (log_p * mask).sum() / mask.sum(),
+            "long episodes weigh more here: the mean over steps is taken in each episode first",
+        ),
+        (-2 * log_p.mean(), "padded steps are in the mean: weigh by mask"),
+        (-2 * (log_p * mask).mean(), "padded steps are in the denominator: divide by mask.sum(1)"),
+        (-2 * (log_p * mask).sum(1).mean(), "divide by the number of real steps of the episode, mask.sum(1)"),
+        (-score, "improvement is missing: it says how far to go, and in which direction"),
+    ]
+    expect(
+        loss,
+        -2 * score,
+        call="meta_loss(encoder, state, z, mask, improvement=2)",
+        hint=meant(loss, known, "- improvement times the mean over episodes of (sum over real steps of log p) / (real steps)"),
+    )
+    require(loss.requires_grad, "The loss has no gradient: it cannot teach theta.", hint="detach z, not log p")
+    truth = theta_gradient(-2.0 * ((encoder.log_prob(state, z.detach()) * mask).sum(1) / mask.sum(1)).mean(), encoder)
+    got = theta_gradient(loss, encoder)
+    require(
+        torch.allclose(got, truth, atol=1e-5),
+        "The value is right and the gradient for theta is not: it also runs through z.",
+        hint="z = mean + std * noise remembers the encoder. Through it (z - mean) / std = noise is a constant: the mean gets "
+        "no gradient at all. The z that was used is a number now: z.detach()",
+    )
+    nothing = theta_gradient(meta_loss(encoder, state, z, mask, 0.0), encoder)
+    require(
+        bool((nothing == 0).all()), "R1 = R0 gives a gradient.", hint="no improvement, no step: the loss is a product with it"
+    )
+    expect(
+        theta_gradient(meta_loss(encoder, state, z, mask, -2.0), encoder),
+        -truth,
+        call="the gradient of meta_loss(..., improvement=-2)",
+        hint="what made things worse must become less probable by as much",
+    )
+
+
+# ------------------------------------------------------------------------------------------------ 5.5
+
+
+def meta_round(team, ctx):
+    """One meta round of Algorithm 1, up to the meta step -> R1 - R0"""
+    d0 = team.with_z(ctx.collect(), ctx.generator)
+    for _ in range(team.config.exercise_updates):
+        ctx.step("main", team.exercise_loss, d0)
+    d1 = ctx.collect()
+    improvement = team.improvement(d0, d1)
+    ctx.step("meta", team.meta_loss(d0, improvement)[0])
+    return improvement
+
+
+def small_team(seed=0, updates=3):
+    """(an MNMPG team in the two-step game, its context)."""
+    env = make("two-step", num_envs=4, device="cpu", seed=seed)
+    config = MNMPG.Config(hidden=8, embed=4, replay_episodes=40, meta_lr=1e-2, exercise_updates=updates)
+    team = MNMPG(env.spec, config, seed=seed, device="cpu")
+    return team, Context(env, team, seed)
+
+
+def parts(team):
+    """{"theta", "phi", "zeta"}: all their numbers as one vector each."""
+    groups = {"theta": team.mixer.encoder, "phi": team.agent}
+    named = {k: list(m.parameters()) for k, m in groups.items()}
+    named["zeta"] = [*team.mixer.decoder.parameters(), *team.mixer.mixer.parameters()]
+    return {k: torch.cat([p.detach().flatten() for p in some]) for k, some in named.items()}
+
+
+def changed(before, after):
+    return sorted(k for k in before if not torch.equal(before[k], after[k]))
+
+
+def after_round(meta_round, g):
+    team, ctx = small_team(int(torch.randint(1000, (1,), generator=g)))
+    r = meta_round(team, ctx)
+    return torch.cat([torch.as_tensor(r).detach().view(1).float(), *parts(team).values()])
+
+
+class Watched:
+    """A context that notes what is done with it, and which z served."""
+
+    def __init__(self, team, ctx):
+        self.team, self.ctx, self.events, self.used, self.moved, self.batches = team, ctx, [], [], [], []
+        self.generator, self.optimizers, self.buffer = ctx.generator, ctx.optimizers, ctx.buffer
+        exercise, meta = team.exercise_loss, team.meta_loss
+        team.exercise_loss = lambda batch: (self.used.append(("exercise", batch.extras["z"].clone())), exercise(batch))[1]
+        team.meta_loss = lambda batch, r: (self.used.append(("score", batch.extras["z"].clone())), meta(batch, r))[1]
+
+    @property
+    def env_steps(self):
+        return self.ctx.env_steps
+
+    def collect(self, *args, **options):
+        self.events.append("collect")
+        batch = self.ctx.collect(*args, **options)
+        batch.reward[:, 0] += 10.0 ** len(self.batches)  # every batch has a return of its own
+        self.batches.append(batch)
+        return batch
+
+    def updates(self):
+        return self.ctx.updates()
+
+    def step(self, name, *args):
+        before = parts(self.team)
+        self.events.append(name)
+        logged = self.ctx.step(name, *args)
+        self.moved.append((name, changed(before, parts(self.team))))
+        return logged
+
+
+@exercise(
+    "5.5",
+    title="one meta round",
+    reference=meta_round,
+    hints=[
+        "Play D0; draw its z; exercise; play D1; compare; one step of theta. Each line of the card is one line of code.",
+        "`team.with_z(batch, ctx.generator)` draws z and returns the batch that holds it. Call it once.",
+        '`d0 = team.with_z(ctx.collect(), ctx.generator)`; in a loop `ctx.step("main", team.exercise_loss, d0)`; '
+        '`d1 = ctx.collect()`; `ctx.step("meta", team.meta_loss(d0, team.improvement(d0, d1))[0])`',
+    ],
+    difficulty=3,
+    importance=4,
+    minutes=15,
+    points=2,
+    agree=after_round,
+)
+def check_meta_round(meta_round):
+    team, ctx = small_team()
+    watched = Watched(team, ctx)
+    got = meta_round(team, watched)
+    events = " ".join(watched.events)
+    wanted = "collect main main main collect meta"
+    hint = "D0, then exercise_updates steps of 'main', then D1 by the exercised team, then one step of 'meta'"
+    require(events == wanted, f"meta_round did: {events or 'nothing'}; expected: {wanted}.", hint=hint)
+    kinds = [kind for kind, _ in watched.used]
+    require(
+        kinds == ["exercise"] * 3 + ["score"],
+        f"The losses were asked in the order {kinds}; expected three times exercise_loss, then meta_loss.",
+        hint="the exercise update has a loss of its own, team.exercise_loss: it uses the z that the batch holds",
+    )
+    first = watched.used[0][1]
+    require(
+        all(z.shape == first.shape and torch.equal(z, first) for _, z in watched.used),
+        "More than one z was used: an exercise update or the score got another one.",
+        hint="draw z once, when D0 has been played: the z that is scored must be the z that the exercise used",
+    )
+    for name, what in watched.moved:
+        want = ["theta"] if name == "meta" else ["phi", "zeta"]
+        require(
+            what == want, f"A step of {name!r} moved {what}; expected {want}.", hint="which loss belongs to which optimiser?"
+        )
+    d0, d1 = (float((b.reward * b.mask).sum(1).mean()) for b in watched.batches)
+    known = [(d0 - d1, "the sign: R1 comes from the exercised team"), (d1, "R0 is missing"), (d0, "this is R0")]
+    expect(
+        got,
+        d1 - d0,
+        call="meta_round(team, ctx)",
+        hint=meant(torch.as_tensor(got), known, "return team.improvement(d0, d1)"),
+    )
+    log_p = team.score(team_batch(watched, first)).mean()
+    untouched, other = small_team()
+    twin = Watched(untouched, other)
+    before = untouched.score(team_batch_of(untouched, twin, first)).mean()
+    require(
+        bool(log_p > before) == (d1 > d0),
+        "After a gain the z that was used became less probable.",
+        hint="team.meta_loss(d0, improvement), with the improvement R1 - R0 as it is",
+    )
+
+
+def team_batch(watched, z):
+    """D0 with the z that was used."""
+    from dataclasses import replace
+
+    return replace(watched.batches[0], extras={"z": z})
+
+
+def team_batch_of(team, watched, z):
+    """The same D0, played again by an untouched twin of the team."""
+    from dataclasses import replace
+
+    return replace(watched.collect(), extras={"z": z})
+
+
+# ------------------------------------------------------------------------------------------------ quiz
+
+QUIZ = Quiz(
+    "5",
+    [
+        Question(
+            "5.q1",
+            "On the first screen the credit with the smaller TD error led to a return of -12. Why is that possible?",
+            {
+                "a": ("the updates had not converged", "they had: what is left is the error of that credit's best fit"),
+                "b": (
+                    "the error is measured on D0 alone, and the exercised team plays a joint action that D0 does not hold",
+                    "fit on old data and gain of the new team are two things",
+                ),
+                "c": ("agent 1 is the weaker player", "both agents are alike; the table differs in its rows and columns"),
+            },
+            answer="b",
+        ),
+        Question(
+            "5.q2",
+            "Why is the gradient of equation 5, as it is printed, exactly zero for theta?",
+            {
+                "a": ("the learning rate is too small", "the gradient is zero before any learning rate is applied"),
+                "b": ("R1 - R0 is zero on average", "it may be anything: the factor beside it is zero"),
+                "c": (
+                    "the actions of D0 were chosen by the agents, which never see z",
+                    "log pi(a) has no theta in it; the only way to R1 is through the exercise updates",
+                ),
+            },
+            answer="c",
+        ),
+        Question(
+            "5.q3",
+            "A z is drawn anew after R1 - R0 is known, and scored. What is the mean of that meta-gradient?",
+            {
+                "a": (
+                    "zero: the new z knows nothing of R1 - R0, and a score has mean zero",
+                    "E[R score] = E[R] E[score] = E[R] * 0 for independent factors",
+                ),
+                "b": ("the right one, with more noise", "more rounds then would help; they do not: the mean is zero"),
+                "c": ("half of the right one", "nothing of the dependence between z and R is left"),
+            },
+            answer="a",
+        ),
+        Question(
+            "5.q4",
+            "The noise of a return doubles, and it is much larger than the signal. How many more meta rounds keep the estimate "
+            "as sure as before?",
+            {
+                "a": ("twice as many", "the spread of a mean falls with the square root of their number"),
+                "b": ("four times as many", "twice the spread, and a spread that falls as 1 / sqrt(rounds)"),
+                "c": ("none: the mean does not change", "the mean does not; how far a single estimate strays does"),
+            },
+            answer="b",
+        ),
+        Question(
+            "5.q5",
+            "A learner with one more part than QMIX is better than QMIX. What must stand beside it before you thank that part?",
+            {
+                "a": ("QMIX with more seeds", "needed too; but the larger mixer alone might explain the gain"),
+                "b": ("a longer run", "it would not separate the part from its parameters"),
+                "c": (
+                    "the same networks and schedule with the part switched off (QMIX_large)",
+                    "then only the meta step differs",
+                ),
+            },
+            answer="c",
+        ),
+    ],
+)

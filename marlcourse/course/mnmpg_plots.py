@@ -1,0 +1,230 @@
+"""The pictures of chapter 05, and its explorer. Each function draws one figure of results of :mod:`.mnmpg_study`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .meta_study import signal_to_noise
+from .mnmpg_study import ABLATIONS, BASE, READINGS, estimates, runs, same_seeds, true_slope, untrained_return
+
+TINTS = ("#0072B2", "#D55E00", "#009E73", "#8D6E63")
+COLOURS = {"stored": "#A23179", "redrawn": "#D55E00", "literal": "#607078"}
+SAID = {
+    "literal": r"as printed: $\log \pi(a)$",
+    "redrawn": "as released: another z is scored",
+    "stored": "z stored: what was used is scored",
+}
+
+
+def plot_readings(samples: Mapping[str, Tensor], truth: float, title: str | None = None):
+    """The figure to remember: the distribution of single estimates in each reading, its mean, and the true slope.
+
+    ``samples``: {reading: [draws]}.
+    """
+    import matplotlib.pyplot as plt
+
+    from ..viz.style import INK, context
+
+    low, high = (float(f(torch.cat(list(samples.values())), q)) for f, q in ((torch.quantile, 0.01), (torch.quantile, 0.99)))
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 2}
+    bins = np.linspace(min(low, -1), max(high, truth + 1), 81)
+    with context():
+        figure, axes = plt.subplots(len(samples), 1, figsize=(7.2, 5.6), sharex=True, layout="constrained")
+        for ax, (name, x) in zip(axes, samples.items()):
+            share = np.full(len(x), 1 / len(x))
+            ax.hist(x.clamp(bins[0], bins[-1]).numpy(), bins, weights=share, color=COLOURS[name], alpha=0.75)
+            mean, error = float(x.mean()), float(x.std() / len(x) ** 0.5)
+            ax.axvline(truth, color=INK, ls=(0, (5, 2)), lw=1.6)
+            ax.plot([mean], [0], marker="^", ms=12, color=COLOURS[name], mec="white", mew=1.2, clip_on=False, zorder=5)
+            exact = bool((x == 0).all())
+            told = "every one exactly 0" if exact else f"mean {mean:+.2f}, 3 standard errors {3 * error:.2f}"
+            ax.set_title(SAID[name], fontsize=11.5, color=COLOURS[name], fontweight="bold")
+            ax.text(0.99, 0.86, told, transform=ax.transAxes, ha="right", va="top", fontsize=10.5, bbox=box)
+            ax.set_ylabel("share")
+        axes[0].text(truth, 0.55, f" true slope {truth:.2f}", transform=axes[0].get_xaxis_transform(), fontsize=10.5)
+        axes[-1].set_xlabel(r"one estimate of $d\,E[R_1 - R_0]\,/\,dm$ (▲: their mean; the outermost bins hold the rest)")
+        count = f"{len(next(iter(samples.values()))):,} independent draws each"
+        figure.suptitle(
+            f"{title or 'One meta-gradient, three readings: the game of the first screen'}\n{count}",
+            x=0.01,
+            ha="left",
+            fontsize=12,
+        )
+    return figure
+
+
+def plot_estimator(reading: str = "stored", rounds: int = 1, noise: float = 0.0, m: float = 0.0, repeats: int = 4000):
+    """Estimates of the slope, each averaged over ``rounds`` meta rounds, beside the truth: the explorer's picture."""
+    import matplotlib.pyplot as plt
+
+    from ..viz.style import INK, context
+
+    x, truth = estimates(reading, rounds, repeats, m, noise), true_slope(m)
+    spread = max(float(x.std()), 0.05)
+    wrong = float((x <= 0).float().mean())
+    with context():
+        ax = plt.subplots(figsize=(7.2, 3.7), layout="constrained")[1]
+        reach = max(3.5 * spread, abs(truth) + 2)
+        ax.hist(
+            x.numpy(), np.linspace(-reach, reach, 81), weights=np.full(repeats, 1 / repeats), color=COLOURS[reading], alpha=0.75
+        )
+        ax.axvline(0, color="#8A8A8A", lw=1.3, ls=":", label="no step (0)")
+        ax.axvline(truth, color=INK, lw=1.6, ls=(0, (5, 2)), label=f"true slope ({truth:.2f})")
+        ax.axvline(float(x.mean()), color=COLOURS[reading], lw=2, label=f"mean of the estimates ({float(x.mean()):.2f})")
+        ax.set(xlabel=r"estimate of $d\,E[R_1 - R_0]\,/\,dm$", ylabel="share of the estimates")
+        ax.set_title(
+            f"{SAID[reading]}; {rounds} round{'s' * (rounds > 1)} an estimate, noise of a return {noise:g}\n"
+            f"{repeats:,} estimates: {wrong:.0%} do not point upwards, spread {float(x.std()):.2f}",
+            fontsize=11.5,
+        )
+        ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return ax.figure
+
+
+def estimator_explorer(static: bool = False):
+    """The explorer of chapter 05: the reading, rounds an estimate, the noise of a return, the mean m of z."""
+    from ..viz.explore import choice, explore, float_slider, log_slider
+
+    def plot(reading, rounds, noise, m):
+        return plot_estimator(reading, max(1, round(rounds)), noise, m)
+
+    return explore(
+        plot,
+        static=static,
+        reading=choice(list(reversed(READINGS)), label="reading"),
+        rounds=log_slider(1, 1, 1000, label="rounds an estimate"),
+        noise=float_slider(20, 0, 60, 1, label="noise of a return"),
+        m=float_slider(0, -3, 3, 0.1, label="mean m of z"),
+    )
+
+
+def plot_known(curves: Mapping[str, Tensor], title: str | None = None):
+    """Exact expected return over meta rounds where it is known: {reading: [seeds, rounds + 1]}; 0 is the best."""
+    import matplotlib.pyplot as plt
+
+    from ..viz.style import GREY, INK, context
+
+    with context():
+        ax = plt.subplots(figsize=(6.8, 3.7), layout="constrained")[1]
+        for name, curve in curves.items():
+            low, middle, high = np.percentile(curve.numpy(), [25, 50, 75], axis=0)
+            ax.plot(middle, color=COLOURS[name], lw=2.2, label=SAID[name])
+            ax.fill_between(range(len(middle)), low, high, color=COLOURS[name], alpha=0.18, lw=0)
+        start = float(next(iter(curves.values()))[:, 0].median())
+        ax.axhline(0, color=INK, ls=(0, (6, 2)), lw=1.3, label="best (0)")
+        ax.axhline(start, color=GREY, ls=":", lw=1.3, label=f"untrained ({start:.1f})")
+        ax.set(xlabel="meta rounds", ylabel="expected return")
+        seeds = len(next(iter(curves.values())))
+        ax.set_title(
+            f"{title or 'The return is - |z - s|²: which reading learns?'}\nmedian and interquartile range over {seeds} seeds"
+        )
+        ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return ax.figure
+
+
+def plot_signal(data: Mapping[str, np.ndarray]):
+    """The committed measurement (benchmarks/meta_signal.py): R1 - R0 of every pair, and the squared signal in it.
+
+    ``data``: env_steps, epsilon [S], improvement [S,n], stored and redrawn [S,n,P]. The band on the right holds what pure
+    noise gives 19 times of 20.
+    """
+    import matplotlib.pyplot as plt
+
+    from ..viz.style import GREY, INK, context
+
+    stages, pairs = data["improvement"].shape
+    names = [f"{int(s):,}\n(ε {e:.2f})" for s, e in zip(data["env_steps"], data["epsilon"])]
+    with context():
+        figure, (left, right) = plt.subplots(1, 2, figsize=(9.2, 3.9), layout="constrained")
+        for k, r in enumerate(data["improvement"]):
+            spread = np.linspace(-0.22, 0.22, pairs)
+            left.plot(k + spread, r, "o", ms=3.5, color=COLOURS["stored"], alpha=0.5, mew=0)
+            error = 2 * r.std(ddof=1) / pairs**0.5
+            left.errorbar(k, r.mean(), error, color=INK, marker="_", ms=18, lw=2.2, capsize=4)
+        left.axhline(0, color=GREY, ls=":", lw=1.3)
+        left.set(xlabel="environment steps of the team (its ε)", ylabel="$R_1 - R_0$ (team return)")
+        left.set_title("one dot a pair; black: mean ± 2 standard errors", fontsize=11)
+        for reading, move, mark in (("stored", -0.08, "X"), ("redrawn", 0.08, "o")):
+            y = [signal_to_noise(torch.from_numpy(g.astype(np.float32))).standard_errors for g in data[reading]]
+            right.plot(np.arange(stages) + move, y, mark, ms=9, color=COLOURS[reading], label=reading)
+        right.axhspan(-2, 2, color=GREY, alpha=0.18, lw=0, label="pure noise")
+        right.set(ylabel="squared signal (standard errors)", xlabel="environment steps of the team (its ε)")
+        low, high = right.get_ylim()
+        right.set_ylim(min(low, -3.5), max(high, 3.5))
+        right.set_title("is there a mean direction in the gradients?", fontsize=11)
+        right.legend(loc="upper left", bbox_to_anchor=(1, 1))
+        for ax in (left, right):
+            ax.set_xticks(range(stages), names)
+            ax.set_xlim(-0.5, stages - 0.5)
+        figure.suptitle(
+            f"lumberjacks, the paper's settings: {pairs} pairs (D0, D1) of 8 episodes from one team (1 seed) at each stage",
+            x=0.01,
+            ha="left",
+            fontsize=12,
+        )
+    return figure
+
+
+def plot_ablations(frame):
+    """The panels of the paper's Figure 5 on lumberjacks: median and interquartile range over seeds, and the null."""
+    import matplotlib.pyplot as plt
+
+    from ..viz.curves import _thousands, median_and_quartiles, series
+    from ..viz.style import GREY, colour, context
+
+    frame = same_seeds(frame)
+    null = untrained_return(frame)
+    with context():
+        figure, axes = plt.subplots(1, len(ABLATIONS), figsize=(11, 3.9), layout="constrained", sharey=True)
+        for ax, (what, names) in zip(axes, ABLATIONS.items()):
+            for k, (name, some) in enumerate(runs(frame, names).items()):
+                x, (low, middle, high), _ = median_and_quartiles([series(r.history, "return_mean") for r in some])
+                tint = colour(name) if name == BASE else TINTS[k % len(TINTS)]
+                ax.plot(x, middle, color=tint, label=name)
+                ax.fill_between(x, low, high, color=tint, alpha=0.14, lw=0)
+            ax.axhline(null, color=GREY, ls=":", lw=1.3, label=f"untrained ({null:.0f})")
+            ax.set_title(what, fontsize=11.5)
+            ax.set_xlabel("environment steps")
+            ax.xaxis.set_major_formatter(_thousands)
+            ax.legend(loc="lower right", fontsize=9)
+        axes[0].set_ylabel("team return per episode")
+        seeds = frame["seed"].nunique()
+        figure.suptitle(
+            f"lumberjacks: what the parts of MNMPG do, median and interquartile range over {seeds} seeds",
+            x=0.01,
+            ha="left",
+            fontsize=12,
+        )
+    return figure
+
+
+def plot_hierarchy(tracks: Mapping[str, tuple[Tensor, Tensor, Tensor]], felled: Sequence[int], title: str):
+    """z over one episode: {who: (mean [T,K], std [T,K], drawn z [T,K])}, and the steps at which a tree fell."""
+    import matplotlib.pyplot as plt
+
+    from ..viz.style import GREY, context
+
+    with context():
+        figure, axes = plt.subplots(
+            len(tracks), 1, figsize=(7.6, 1.2 + 2.1 * len(tracks)), sharex=True, layout="constrained", squeeze=False
+        )
+        for ax, (who, (mean, std, drawn)) in zip(axes[:, 0], tracks.items()):
+            steps = np.arange(len(mean))
+            for k in range(mean.shape[1]):
+                ax.plot(steps, mean[:, k], color=TINTS[k % 4], lw=2, label=f"$z_{k + 1}$")
+                ax.fill_between(steps, mean[:, k] - std[:, k], mean[:, k] + std[:, k], color=TINTS[k % 4], alpha=0.13, lw=0)
+                ax.plot(steps, drawn[:, k], ".", ms=3, color=TINTS[k % 4], alpha=0.7)
+            for t in felled:
+                ax.axvline(t, color=GREY, lw=1, ls=":")
+            ax.set_title(who, fontsize=11.5)
+            ax.set_ylabel("z")
+        axes[0, 0].legend(loc="upper left", bbox_to_anchor=(1, 1))
+        axes[-1, 0].set_xlabel("step of the episode (dotted: a tree falls)")
+        figure.suptitle(
+            f"{title}\nline and band: mean and standard deviation of p(z | s); dots: drawn", x=0.01, ha="left", fontsize=12
+        )
+    return figure

@@ -1,0 +1,190 @@
+"""Chapter 05's experiments: a game in which fit and gain disagree, estimators whose mean is known, the committed runs.
+
+The game. Two agents, two actions each, one step, the payoffs of ``PAYOFF`` (rows: agent 1). Both play action 0, which pays
+0, and explored a little: D0 holds the three joint actions of ``PLAYED``. A number z decides who gets the credit in the
+exercise updates: agent 2 where z > 0, else agent 1. The exercised team then earns GAIN[z > 0] more, or less, than before.
+"""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..seeds import make_generator
+from .data import datasets, load_dataset
+from .meta_study import signal_to_noise
+
+PAYOFF = torch.tensor([[0.0, 2.0], [-12.0, 6.0]])
+PLAYED = ((0, 0), (0, 1), (1, 1))
+GAIN = (-12.0, 2.0)  # R1 - R0 after exercises in which agent 1 alone, or agent 2 alone, got the credit
+READINGS = ("literal", "redrawn", "stored")
+
+
+# ---- the game in which fit and gain disagree ----
+
+
+def exercised(credit, updates: int = 300, lr: float = 0.3) -> tuple[Tensor, float]:
+    """Utilities [2,2] (agent, action) after TD updates on ``PLAYED`` with Q_tot = sum_i credit_i Q_i(u_i), from 0; and the
+    mean squared TD error that is left (an episode is one step: the target is the reward)."""
+    u1, u2 = torch.tensor(PLAYED).T
+    reward, q = PAYOFF[u1, u2], torch.zeros(2, 2, requires_grad=True)
+    for _ in range(updates + 1):
+        error = credit[0] * q[0, u1] + credit[1] * q[1, u2] - reward
+        (slope,) = torch.autograd.grad((error**2).mean(), q)
+        q = (q - lr * slope).detach().requires_grad_()
+    return q.detach(), float((error.detach() ** 2).mean())
+
+
+def greedy_return(q: Tensor) -> float:
+    """What the team earns when each agent plays its largest utility (an agent without a preference keeps action 0)."""
+    u1, u2 = q.argmax(-1).tolist()
+    return float(PAYOFF[u1, u2])
+
+
+def gain(z: Tensor) -> Tensor:
+    """R1 - R0 of the game for each z: [...] -> [...]."""
+    return torch.where(z > 0, GAIN[1], GAIN[0])
+
+
+def expected_gain(m: float, std: float = 1.0) -> float:
+    """E[R1 - R0] for z ~ N(m, std^2), in closed form."""
+    above = 0.5 * (1 + math.erf(m / std / math.sqrt(2)))
+    return GAIN[1] * above + GAIN[0] * (1 - above)
+
+
+def true_slope(m: float, std: float = 1.0) -> float:
+    """d E[R1 - R0] / dm, in closed form: (2 + 12) times the density of z at 0."""
+    return (GAIN[1] - GAIN[0]) * math.exp(-0.5 * (m / std) ** 2) / (std * math.sqrt(2 * math.pi))
+
+
+def estimates(
+    reading: str,
+    draws: int = 1,
+    repeats: int = 10_000,
+    m: float = 0.0,
+    noise: float = 0.0,
+    baseline: float = 0.0,
+    seed: int = 0,
+) -> Tensor:
+    """``repeats`` independent estimates [repeats] of the slope at m (std 1), each the mean over ``draws`` meta rounds.
+
+    A round gives R1 - R0, with ``noise`` (a standard deviation) on it, less ``baseline``, times a score:
+
+        stored    (z - m): of the z that the exercise used
+        redrawn   (z' - m): of another z'
+        literal   d log pi(a) / dm = 0: the actions of D0 were chosen before z was drawn
+
+    Raises ValueError for another reading.
+    """
+    if reading not in READINGS:
+        raise ValueError(f"reading={reading!r} is unknown: use {', '.join(map(repr, READINGS))}.")
+    generator = make_generator("cpu", seed, "estimates")
+    z, other, wobble = torch.randn(3, repeats, draws, generator=generator)
+    r = gain(m + z) + noise * wobble - baseline
+    score = {"stored": z, "redrawn": other, "literal": torch.zeros_like(z)}[reading]
+    return (r * score).mean(1)
+
+
+def mean_and_error(x: Tensor) -> tuple[float, float]:
+    """Mean and its standard error over the first axis."""
+    return float(x.mean(0)), float(x.std(0) / len(x) ** 0.5)
+
+
+# ---- the committed learning curves ----
+
+LAST = 0.2  # the part of a run, counted from its end, over which returns are averaged
+BASE = "MNMPG"
+ABLATIONS = {  # Shao et al. 2021, Figure 5: the learners of one panel, the full method first
+    "parts": ("MNMPG", "QMIX_large", "MNMPG no-grad", "MNMPG no-s"),
+    "meta interval (environment steps)": ("MNMPG", "MNMPG interval=1000", "MNMPG interval=2000"),
+    "size K of z": ("MNMPG", "MNMPG K=1", "MNMPG K=10"),
+}
+MISSING = "The 200,000-step runs of this section are not in datasets/ yet ({file}): there is no curve and no verdict."
+
+
+def committed_runs():
+    """All evaluations of MNMPG's study with QMIX's on the same world beside them, as a DataFrame; None while there is no
+    file. Rows: algorithm, seed, env_steps, return_mean; the seeds are those that every learner of the study has."""
+    import pandas as pd
+
+    known = datasets()
+    if "grid_mnmpg_lumberjacks.csv" not in known:
+        return None
+    parts = [load_dataset("grid_mnmpg_lumberjacks.csv")]
+    if "grid_lumberjacks.csv" in known:
+        table = load_dataset("grid_lumberjacks.csv")
+        parts.append(table[table["algorithm"] == "QMIX"])
+    return same_seeds(pd.concat(parts)[["algorithm", "seed", "env_steps", "return_mean"]])
+
+
+def same_seeds(frame):
+    """The rows of those seeds that all learners have finished: equal numbers, or the comparison is none."""
+    shared = set.intersection(*(set(rows["seed"]) for _, rows in frame.groupby("algorithm")))
+    return frame[frame["seed"].isin(shared)].reset_index(drop=True)
+
+
+def missing() -> str:
+    """The sentence that stands in the place of a figure while there are no runs."""
+    return MISSING.format(file="grid_mnmpg_lumberjacks.csv")
+
+
+def runs(frame, names=None) -> dict[str, list]:
+    """{algorithm: [run, ...]} as :func:`marlcourse.plot_runs` takes them, of the algorithms in ``names`` that are there."""
+    there = list(dict.fromkeys(frame["algorithm"]))
+    chosen = [n for n in (there if names is None else names) if n in there]
+    return {
+        name: [
+            SimpleNamespace(history=rows.to_dict("records"), env="lumberjacks", seed=seed)
+            for seed, rows in frame[frame["algorithm"] == name].groupby("seed")
+        ]
+        for name in chosen
+    }
+
+
+def final_returns(frame, name: str) -> np.ndarray:
+    """One number per seed: the mean greedy return over the last fifth of the run."""
+    rows = frame[(frame["algorithm"] == name) & (frame["env_steps"] >= (1 - LAST) * frame["env_steps"].max())]
+    return rows.groupby("seed")["return_mean"].mean().to_numpy()
+
+
+def untrained_return(frame) -> float:
+    """The null: mean greedy return of all teams before any training."""
+    return float(frame[frame["env_steps"] == 0]["return_mean"].mean())
+
+
+def student95(freedom: int) -> float:
+    """The 97.5 % quantile of Student's t, by summing its density."""
+    x = np.linspace(0, 400, 400_001)
+    density = (1 + x**2 / freedom) ** (-(freedom + 1) / 2)
+    share = np.cumsum(density) / density.sum()
+    return float(x[np.searchsorted(share, 0.95)])
+
+
+def difference(frame, a: str, b: str) -> tuple[float, float, float]:
+    """Final return of ``a`` less that of ``b``: mean, and a 95 % interval over seeds (two samples, pooled variance).
+
+    Raises ValueError for a learner with fewer than two seeds."""
+    x, y = final_returns(frame, a), final_returns(frame, b)
+    if min(len(x), len(y)) < 2:
+        raise ValueError(f"An interval over seeds needs at least 2 of each, not {len(x)} of {a} and {len(y)} of {b}.")
+    freedom = len(x) + len(y) - 2
+    pooled = (((x - x.mean()) ** 2).sum() + ((y - y.mean()) ** 2).sum()) / freedom
+    half = student95(freedom) * (pooled * (1 / len(x) + 1 / len(y))) ** 0.5
+    middle = float(x.mean() - y.mean())
+    return middle, middle - half, middle + half
+
+
+def least_pairs(gradients: Tensor) -> float:
+    """A lower bound for how many pairs must be averaged before signal equals noise: the signal that gradients [n,P] do not
+    exclude, two standard errors above the measured one. Raises ValueError for fewer than three gradients."""
+    found = signal_to_noise(gradients)
+    gradients = gradients.double()
+    n, noise = len(gradients), float(gradients.var(0).sum())
+    products = (gradients @ gradients.T)[~torch.eye(n, dtype=torch.bool)]
+    error = float((2 * (products**2).mean() / (n * (n - 1))).sqrt())
+    highest = found.standard_errors * error + 2 * error
+    return noise / highest if highest > 0 else float("inf")

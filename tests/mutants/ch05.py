@@ -1,0 +1,162 @@
+"""Plausible wrong answers to chapter 05's exercises; every check must reject every one."""
+
+import math
+
+from marlcourse.course.checks import ch05
+from marlcourse.course.exercises import mutate
+
+
+def density(z, mean, std):
+    return ch05.log_p(z, mean, std).exp()
+
+
+def squared_std(z, mean, std):
+    return (-0.5 * ((z - mean) / std) ** 2 - (std**2).log() - 0.5 * math.log(2 * math.pi)).sum(-1)
+
+
+def means_product(gain, z, mean, std):
+    """The mean gain times the mean score."""
+    return gain.mean() * ((z - mean) / std**2).mean(0)
+
+
+def other_z(gain, z, mean, std):
+    """Every gain meets the score of another draw: the released mistake."""
+    return (gain.unsqueeze(-1) * (z.roll(1, 0) - mean) / std**2).mean(0)
+
+
+def entries_added(gain, z, mean, std):
+    return (gain.unsqueeze(-1) * (z - mean) / std**2).mean(0).sum(-1, keepdim=True).expand(z.shape[-1])
+
+
+def absolute(encoder, state, z, mask, improvement):
+    return ch05.meta_loss(encoder, state, z, mask, abs(improvement))
+
+
+def always_a_step(encoder, state, z, mask, improvement):
+    return ch05.meta_loss(encoder, state, z, mask, improvement or 1.0)
+
+
+def no_gradient(encoder, state, z, mask, improvement):
+    return ch05.meta_loss(encoder, state, z, mask, improvement).detach()
+
+
+def early_d1(team, ctx):
+    """D1 played by the team of D0."""
+    d0 = team.with_z(ctx.collect(), ctx.generator)
+    d1 = ctx.collect()
+    for _ in range(team.config.exercise_updates):
+        ctx.step("main", team.exercise_loss, d0)
+    improvement = team.improvement(d0, d1)
+    ctx.step("meta", team.meta_loss(d0, improvement)[0])
+    return improvement
+
+
+def ordinary_updates(team, ctx):
+    """The ordinary loss, through which theta moves."""
+    d0 = team.with_noise(team.with_z(ctx.collect(), ctx.generator), ctx.generator)
+    for _ in range(team.config.exercise_updates):
+        ctx.step("main", team.loss, d0)
+    improvement = team.improvement(d0, ctx.collect())
+    ctx.step("meta", team.meta_loss(d0, improvement)[0])
+    return improvement
+
+
+def scored_d1(team, ctx):
+    d0 = team.with_z(ctx.collect(), ctx.generator)
+    for _ in range(team.config.exercise_updates):
+        ctx.step("main", team.exercise_loss, d0)
+    d1 = team.with_z(ctx.collect(), ctx.generator)
+    improvement = team.improvement(d0, d1)
+    ctx.step("meta", team.meta_loss(d1, improvement)[0])
+    return improvement
+
+
+def meta_by_main(team, ctx):
+    """The meta loss handed to the wrong optimiser."""
+    d0 = team.with_z(ctx.collect(), ctx.generator)
+    for _ in range(team.config.exercise_updates):
+        ctx.step("main", team.exercise_loss, d0)
+    improvement = team.improvement(d0, ctx.collect())
+    ctx.step("main", team.meta_loss(d0, improvement)[0])
+    return improvement
+
+
+def scores_the_last(draw, exercise, play, score, updates):
+    """Keeps the last z, after a new one in every update."""
+    before = play()
+    for _ in range(updates):
+        z = draw()
+        exercise(z)
+    return (play() - before) * score(z)
+
+
+def scores_the_first(draw, exercise, play, score, updates):
+    before = play()
+    used = [draw() for _ in range(updates)]
+    for z in used:
+        exercise(z)
+    return (play() - before) * score(used[0])
+
+
+def scores_anew(draw, exercise, play, score, updates):
+    """One z in the exercise, another one scored."""
+    before = play()
+    z = draw()
+    for _ in range(updates):
+        exercise(z)
+    return (play() - before) * score(draw())
+
+
+def forgets_before(draw, exercise, play, score, updates):
+    play()
+    z = draw()
+    for _ in range(updates):
+        exercise(z)
+    return play() * score(z)
+
+
+MUTANTS = {
+    "5.1": [
+        mutate(ch05.log_p, ".sum(-1)", ".mean(-1)"),
+        mutate(ch05.log_p, "- std.log()", ""),
+        mutate(ch05.log_p, "- 0.5 * math.log(2 * math.pi)", ""),
+        mutate(ch05.log_p, ".sum(-1)", ""),
+        mutate(ch05.log_p, "- std.log()", "+ std.log()"),
+        density,
+        squared_std,
+    ],
+    "5.2": [
+        mutate(ch05.slope_estimate, "mean(0)", "sum(0)"),
+        mutate(ch05.slope_estimate, "(z - mean)", "(mean - z)"),
+        mutate(ch05.slope_estimate, "/ std**2", "/ std"),
+        mutate(ch05.slope_estimate, "/ std**2", ""),
+        mutate(ch05.slope_estimate, "(z - mean)", "z"),
+        means_product,
+        other_z,
+        entries_added,
+    ],
+    "5.4": [
+        mutate(ch05.meta_loss, "z.detach()", "z"),
+        mutate(ch05.meta_loss, "-improvement", "improvement"),
+        mutate(ch05.meta_loss, "(log_p * mask).sum(1) / mask.sum(1)", "log_p.mean(1)"),
+        mutate(ch05.meta_loss, "(log_p * mask).sum(1) / mask.sum(1)", "(log_p * mask).mean(1)"),
+        mutate(ch05.meta_loss, "(log_p * mask).sum(1) / mask.sum(1)", "(log_p * mask).sum(1)"),
+        mutate(ch05.meta_loss, "(log_p * mask).sum(1) / mask.sum(1)", "(log_p * mask).sum() / mask.sum()"),
+        mutate(ch05.meta_loss, "-improvement * ", "-"),
+        absolute,
+        always_a_step,
+        no_gradient,
+    ],
+    "5.5": [
+        early_d1,
+        ordinary_updates,
+        scored_d1,
+        meta_by_main,
+        mutate(ch05.meta_round, "team.exercise_loss, d0)", "team.exercise_loss, team.with_z(d0, ctx.generator))"),
+        mutate(ch05.meta_round, "team.meta_loss(d0,", "team.meta_loss(team.with_z(d0, ctx.generator),"),
+        mutate(ch05.meta_round, "team.improvement(d0, d1)", "team.improvement(d1, d0)"),
+        mutate(ch05.meta_round, "team.config.exercise_updates", "1"),
+        mutate(ch05.meta_round, "team.meta_loss(d0, improvement)", "team.meta_loss(d0, -improvement)"),
+    ],
+    "5.3": [scores_the_last, scores_the_first, scores_anew, forgets_before],
+}
