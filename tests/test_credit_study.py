@@ -75,6 +75,11 @@ def test_untrained_teams_in_their_world(world):
     assert not torch.equal(g, study.untrained_team_credit(world, teams=1, layers=1)[: len(g)])
 
 
+def test_idle_play_by_hand():
+    assert study.idle_return("lumberjacks", 2) == pytest.approx(-200), "two agents, 100 steps, 1 a step, and no tree falls"
+    assert study.idle_return("junction", 2) == pytest.approx(-202), "four cars stand at their gates: 4 x .01 x (1 + ... + 100)"
+
+
 @pytest.mark.parametrize("factor", [0.125, 8.0])
 def test_rescaling_moves_the_entropy_and_nothing_that_the_team_does(played, factor):
     team, batch = played
@@ -136,7 +141,9 @@ def test_returns_at_the_end_are_those_of_the_last_fifth():
     runs = runs_of()
     np.testing.assert_allclose(runs.returns("QMIX"), [89, 90, 91])  # evaluations at 90,000 and 100,000 steps
     np.testing.assert_allclose(runs.returns("QMIX", 50_000), [-1, 0, 1])
+    np.testing.assert_allclose(runs.returns("QMIX", 12_000), [-81, -80, -79])  # no evaluation that late: the last before it
     assert runs.untrained_return() == -100
+    assert list(pictures._smooth([0, 3, 6])) == pytest.approx([1.5, 3, 4.5]) and len(pictures._smooth([1.0] * 9)) == 9
     np.testing.assert_allclose(runs.percentiles()[:, 2], [0.989, 0.99, 0.991])
     np.testing.assert_allclose(runs.batch_means(), [0.992] * 5)
 
@@ -235,6 +242,8 @@ def test_the_percentile_picture_has_a_row_for_each_label():
     assert [t.get_text() for t in axes[0].get_yticklabels()] == list(rows)
     dots = [line for line in axes[0].get_lines() if line.get_marker() == "o"]
     assert [float(line.get_xdata()[0]) for line in dots] == [0.997, 0.9, 0.9, 0.8]
+    (ax,) = pictures.plot_percentiles({"junction": {"QMIX": [float("nan")] * 5}}, "none")
+    assert ax.texts[0].get_text() == "no committed run yet"
 
 
 def test_pictures_of_runs_and_of_none():

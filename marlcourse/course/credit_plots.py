@@ -11,8 +11,9 @@ from torch import Tensor
 
 from ..core import Algorithm, EpisodeBatch
 from ..credit import coefficient_of_variation, normalised_entropy
+from ..viz.curves import _thousands
 from ..viz.style import GREY, INK, colour, context, styles
-from .credit_study import NAMES, PAPER, TITLES, Runs, scaled_readings
+from .credit_study import IDLE, NAMES, PAPER, SHARE, TITLES, Runs, idle_return, scaled_readings
 
 TEAM_COLOURS = {2: "#D55E00", 5: "#0072B2", 10: "#009E73"}
 BEFORE, AFTER = GREY, "#D55E00"
@@ -50,7 +51,7 @@ def plot_percentiles(worlds: Mapping[str, Mapping[str, Sequence]], title: str):
     """One panel a world: for each label percentiles 5, 25, 50, 75, 95 of the entropy, [5] or one row per seed [seeds, 5].
 
     A thin line from the 5th to the 95th, a thick one from the 25th to the 75th, a dot at the median. Labels that begin with
-    "paper" are black, with "untrained" grey.
+    "paper" are black, with "untrained" grey; nothing but NaN: a note that nothing was run yet.
     """
     with context():
         most = max(len(found) for found in worlds.values())
@@ -58,6 +59,9 @@ def plot_percentiles(worlds: Mapping[str, Mapping[str, Sequence]], title: str):
         for ax, (world, found) in zip(axes[0], worlds.items()):
             for y, (label, values) in enumerate(found.items()):
                 rows = np.atleast_2d(np.asarray(values, dtype=float))
+                if np.isnan(rows).all():
+                    ax.text(0.03, y, "no committed run yet", transform=ax.get_yaxis_transform(), color=GREY, va="center")
+                    continue
                 shade = INK if label.startswith("paper") else GREY if label.startswith("untrained") else colour("QMIX")
                 for k, row in enumerate(rows):
                     at = y + (0 if len(rows) == 1 else 0.5 * (k / (len(rows) - 1) - 0.5))
@@ -68,7 +72,7 @@ def plot_percentiles(worlds: Mapping[str, Mapping[str, Sequence]], title: str):
             ax.axvline(1.0, color=INK, lw=1.0, ls=(0, (6, 2)))
             ax.set_yticks(range(len(found)), found if ax is axes[0][0] else [""] * len(found))
             ax.set_ylim(len(found) - 0.4, -0.6)
-            ax.set_xlabel("normalised entropy of dQ_tot/dQ_i (1: equal credit)")
+            ax.set_xlabel("normalised entropy H (1: equal credit)")
             ax.set_title(TITLES.get(world, world), fontsize=11)
             ax.grid(axis="y", visible=False)
         figure.suptitle(title, x=0.01, ha="left", fontsize=12)
@@ -95,19 +99,28 @@ def plot_training(studies: Mapping[str, Runs], untrained: Mapping[str, np.ndarra
             top.axhline(middle, color=GREY, ls=":", label="untrained teams, median")
             top.axhline(PAPER[world][2], color=INK, lw=1.2, ls=(0, (6, 2)), label="paper's median over training")
             top.set_title(f"{NAMES[world]}: {learner}, {runs.seeds(learner)} seeds, one line each", fontsize=11)
-            below.axhline(runs.untrained_return(), color=GREY, ls=":", label="untrained team, greedy")
+            _null_returns(below, runs)
             below.set_xlabel("environment steps")
+            below.xaxis.set_major_formatter(_thousands)
             for ax in (top, below):
-                ax.legend(loc="lower right", fontsize=8.5)
+                ax.legend(loc="lower right", fontsize=8, frameon=True, framealpha=0.8, edgecolor="none")
                 ax.margins(x=0.02)
         axes[0][0].set_ylabel("median entropy\nof a batch")
         axes[1][0].set_ylabel("team return\n(mean of 5 evaluations)")
     return axes
 
 
+def _null_returns(ax, runs: Runs) -> None:
+    """Two null models of a return: a team before training, and one that always plays the same idle action."""
+    idle = idle_return(runs.world)
+    ax.axhline(runs.untrained_return(), color=GREY, ls=":", label="untrained team, greedy")
+    ax.axhline(idle, color=INK, lw=1.2, ls=(0, (6, 2)), label=f"{IDLE[runs.world][0]} ({idle:.0f})")
+
+
 def _smooth(values, width: int = 5) -> np.ndarray:
     """Running mean over ``width`` evaluations, shorter at the ends."""
     values = np.asarray(values, dtype=float)
+    width = min(width, len(values))
     ones = np.convolve(np.ones(len(values)), np.ones(width), "same")
     return np.convolve(values, np.ones(width), "same") / ones
 
@@ -121,10 +134,8 @@ def _empty(axes, world: str) -> None:
 def plot_lambdas(studies: Mapping[str, Runs]):
     """Each learner's return at the end (above) and entropy over the last fifth (below); dots: seeds, bars: their mean.
 
-    Above, a band around QMIX's mean is the margin of "comparable", the dotted line the untrained team.
+    Above, a band around QMIX's mean is the margin of "comparable"; lines: the untrained team, and idle play.
     """
-    from .credit_study import LAST, SHARE
-
     with context():
         figure, axes = _axes(2, len(studies), size=(10.4, 5.8), squeeze=False, sharex="col")
         for (top, below), (world, runs) in zip(axes.T, studies.items()):
@@ -134,9 +145,7 @@ def plot_lambdas(studies: Mapping[str, Runs]):
             steps = min(runs.steps(name) for name in runs.learners)
             look = styles(runs.learners)
             for x, name in enumerate(runs.learners):
-                late = runs.of(name)
-                late = late[(late["env_steps"] > (1 - LAST) * steps) & (late["env_steps"] <= 1.02 * steps)]
-                entropies = late.groupby("seed")["entropy_p50"].mean().to_numpy()
+                entropies = runs.late(name, steps).groupby("seed")["entropy_p50"].mean().to_numpy()
                 for ax, values in ((top, runs.returns(name, steps)), (below, entropies)):
                     ax.plot([x - 0.28, x + 0.28], [values.mean()] * 2, color=look[name]["color"], lw=3, solid_capstyle="butt")
                     at = x + 0.3 * (np.arange(len(values)) / max(1, len(values) - 1) - 0.5)
@@ -145,8 +154,8 @@ def plot_lambdas(studies: Mapping[str, Runs]):
                 middle = runs.returns("QMIX", steps).mean()
                 margin = SHARE * abs(middle - runs.untrained_return())
                 top.axhspan(middle - margin, middle + margin, color=colour("QMIX"), alpha=0.12, lw=0, label="QMIX +- margin")
-                top.axhline(runs.untrained_return(), color=GREY, ls=":", label="untrained team")
-                top.legend(loc="best", fontsize=8.5)
+                _null_returns(top, runs)
+                top.legend(loc="best", fontsize=8, frameon=True, framealpha=0.8, edgecolor="none")
             seeds = sorted({runs.seeds(name) for name in runs.learners})
             number = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
             top.set_title(f"{NAMES[world]}: {number} seeds, {steps:,} environment steps", fontsize=11)

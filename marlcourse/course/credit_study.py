@@ -42,6 +42,7 @@ PAPER = {  # Zhao et al. 2022 (arXiv:2202.04427), Table 2: percentiles 5, 25, 50
     "junction": (0.931, 0.961, 0.975, 0.985, 0.993),
 }
 NAMES = {"lumberjacks": "Lumberjacks", "junction": "TrafficJunction10"}
+IDLE = {"lumberjacks": ("always stay", 0), "junction": ("always brake", 1)}  # the laziest play: name, action
 LEARNERS = ("QMIX", "QMIX-simple", "QMIX-GRE 0.001", "QMIX-GRE 0.0005", "QMIX-GRE 0.0001")
 LAST = 0.2  # the part of a run, counted from its end, over which returns are averaged
 NEAR = 0.01  # percentiles of the entropy that differ by no more count as the same
@@ -86,6 +87,14 @@ def untrained_team_credit(world: str, teams: int = 20, episodes: int = 1, layers
         team = QMIX(env.spec, QMIX.Config(hypernet_layers=layers), seed=seed, device="cpu")
         found.append(team_credit(team, Collector(env, team, seed).collect()))  # at step 0 epsilon is 1
     return torch.cat(found)
+
+
+def idle_return(world: str, episodes: int = 8) -> float:
+    """The mean return of a team that plays the one action of ``IDLE`` all the time: the null model of a return."""
+    env = make(WORLDS[world][0], num_envs=episodes, device="cpu", seed=0, faithful=True)
+    env.reset(seed=0)
+    actions = torch.full((episodes, env.spec.n_agents), IDLE[world][1])
+    return float(sum(env.step(actions).reward for _ in range(env.spec.episode_limit)).mean())
 
 
 def entropy_percentiles(g: Tensor) -> np.ndarray:
@@ -220,12 +229,21 @@ class Runs:
         one = self.of(learner)
         return np.percentile(one[one["env_steps"] > 0]["entropy_mean"], PERCENTILES)
 
-    def returns(self, learner: str, until: float | None = None) -> np.ndarray:
-        """For each seed, the mean greedy return over the last fifth of the run, or of its first ``until`` steps: [seeds]."""
-        one = self.of(learner)
+    def late(self, learner: str, until: float | None = None):
+        """The evaluations in the last fifth of a learner's runs, or of their first ``until`` steps; at least the last one."""
+        import pandas as pd
+
         until = self.steps(learner) if until is None else until
-        one = one[(one["env_steps"] <= 1.02 * until) & (one["env_steps"] > (1 - LAST) * until)]
-        return one.groupby("seed")["return_mean"].mean().to_numpy()
+        kept = []
+        for _, run in self.of(learner).groupby("seed"):
+            run = run[run["env_steps"] <= max(1.02 * until, run["env_steps"].min())].sort_values("env_steps")
+            last = run[run["env_steps"] > (1 - LAST) * until]
+            kept.append(last if len(last) else run.tail(1))
+        return pd.concat(kept)
+
+    def returns(self, learner: str, until: float | None = None) -> np.ndarray:
+        """For each seed, the mean greedy return over :meth:`late` evaluations: [seeds]."""
+        return self.late(learner, until).groupby("seed")["return_mean"].mean().to_numpy()
 
     def untrained_return(self, learner: str = "QMIX") -> float:
         one = self.of(learner)
