@@ -147,7 +147,7 @@ def plot_signal(data: Mapping[str, np.ndarray]):
             left.errorbar(k, r.mean(), error, color=INK, marker="_", ms=18, lw=2.2, capsize=4)
         left.axhline(0, color=GREY, ls=":", lw=1.3)
         left.set(xlabel="environment steps of the team (its ε)", ylabel="$R_1 - R_0$ (team return)")
-        left.set_title("one dot a pair; black: mean ± 2 standard errors", fontsize=11)
+        left.set_title("dots: pairs; black: mean ± 2 s.e.", fontsize=11)
         for reading, move, mark in (("stored", -0.08, "X"), ("redrawn", 0.08, "o")):
             y = [signal_to_noise(torch.from_numpy(g.astype(np.float32))).standard_errors for g in data[reading]]
             right.plot(np.arange(stages) + move, y, mark, ms=9, color=COLOURS[reading], label=reading)
@@ -155,7 +155,7 @@ def plot_signal(data: Mapping[str, np.ndarray]):
         right.set(ylabel="squared signal (standard errors)", xlabel="environment steps of the team (its ε)")
         low, high = right.get_ylim()
         right.set_ylim(min(low, -3.5), max(high, 3.5))
-        right.set_title("is there a mean direction in the gradients?", fontsize=11)
+        right.set_title("do the gradients share a direction?", fontsize=11)
         right.legend(loc="upper left", bbox_to_anchor=(1, 1))
         for ax in (left, right):
             ax.set_xticks(range(stages), names)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..seeds import make_generator
+from .claims import judge
 from .data import datasets, load_dataset
 from .meta_study import signal_to_noise
 
@@ -188,3 +189,19 @@ def least_pairs(gradients: Tensor) -> float:
     error = float((2 * (products**2).mean() / (n * (n - 1))).sqrt())
     highest = found.standard_errors * error + 2 * error
     return noise / highest if highest > 0 else float("inf")
+
+
+def verdicts(frame) -> dict[str, str] | None:
+    """The verdicts on claims 5.C (MNMPG above QMIX_large) and 5.D (MNMPG above all six ablations) by :func:`judge`; None
+    while a learner is missing. 5.D is confirmed where all six are, refuted where one is, else no difference."""
+    six = [name for names in ABLATIONS.values() for name in names if name not in (BASE, "QMIX_large")]
+    if frame is None or not {BASE, "QMIX_large", *six} <= set(frame["algorithm"]):
+        return None
+
+    def judged(other: str) -> str:
+        _, low, high = difference(frame, BASE, other)
+        return judge(low, high)
+
+    words = [judged(name) for name in six]
+    together = "confirmed" if set(words) == {"confirmed"} else "refuted" if "refuted" in words else "no difference"
+    return {"5.C": judged("QMIX_large"), "5.D": together}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import torch
@@ -388,7 +389,13 @@ def parts(team):
     return {k: torch.cat([p.detach().flatten() for p in some]) for k, some in named.items()}
 
 
+def copied(module):
+    """An independent copy of a network."""
+    return copy.deepcopy(module)
+
+
 def changed(before, after):
+    """The names of the parts that are no longer bit for bit what they were."""
     return sorted(k for k in before if not torch.equal(before[k], after[k]))
 
 

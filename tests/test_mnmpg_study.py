@@ -1,0 +1,254 @@
+"""Chapter 05's experiments: the game in which fit and gain disagree, estimators with a known mean, the committed data."""
+
+import importlib.util
+import math
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import marlcourse as mc
+from marlcourse.course import mnmpg_plots as pictures
+from marlcourse.course import mnmpg_study as study
+from marlcourse.course.checks import ch05
+from marlcourse.course.exercises import ExerciseIncomplete
+from marlcourse.course.meta_study import signal_to_noise
+
+matplotlib.use("agg")
+BENCH = Path(__file__).parents[1] / "benchmarks"
+
+
+def script(name):
+    spec = importlib.util.spec_from_file_location(f"bench_{name}", BENCH / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+# ---- the small game ----
+
+
+@pytest.mark.parametrize(
+    "credit, error, returns", [((0, 0), 40 / 3, 0), ((1, 0), 2 / 3, -12), ((0, 1), 8 / 3, 2), ((1, 1), 0, 6)]
+)
+def test_the_smaller_error_may_be_the_worse_team(credit, error, returns):
+    q, left = study.exercised(credit)
+    assert left == pytest.approx(error, abs=1e-3) and study.greedy_return(q) == returns
+
+
+def test_utilities_are_the_means_of_the_data():
+    torch.testing.assert_close(study.exercised((1, 0))[0], torch.tensor([[1.0, 6.0], [0.0, 0.0]]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(study.exercised((0, 1))[0], torch.tensor([[0.0, 0.0], [0.0, 4.0]]), atol=1e-3, rtol=0)
+
+
+def test_gain_is_what_the_exercised_teams_earn():
+    agent1, agent2 = (study.greedy_return(study.exercised(c)[0]) for c in ((1, 0), (0, 1)))
+    assert study.gain(torch.tensor([-1.0, 0.0, 1.0])).tolist() == [agent1, agent1, agent2]
+
+
+@pytest.mark.parametrize("m, std", [(0.0, 1.0), (-0.7, 1.0), (1.3, 0.4)])
+def test_the_slope_is_that_of_the_expectation(m, std):
+    h = 1e-5
+    difference = (study.expected_gain(m + h, std) - study.expected_gain(m - h, std)) / (2 * h)
+    assert study.true_slope(m, std) == pytest.approx(difference, rel=1e-4)
+    z = m + std * torch.randn(200_000, generator=torch.Generator().manual_seed(0))
+    assert study.expected_gain(m, std) == pytest.approx(float(study.gain(z).mean()), abs=0.1)
+
+
+# ---- estimators ----
+
+
+@pytest.mark.parametrize("m, noise, baseline", [(0.0, 0.0, 0.0), (0.5, 0.0, 0.0), (0.5, 8.0, -3.0)])
+def test_the_stored_reading_has_the_right_mean_and_the_others_have_none(m, noise, baseline):
+    options = {"m": m, "noise": noise, "baseline": baseline}
+    mean, error = study.mean_and_error(study.estimates("stored", **options))
+    assert abs(mean - study.true_slope(m)) < 4 * error and mean > 5 * error
+    mean, error = study.mean_and_error(study.estimates("redrawn", **options))
+    assert abs(mean) < 4 * error and error > 0
+    assert (study.estimates("literal", **options) == 0).all()
+
+
+def test_averaging_rounds_narrows_by_the_square_root_and_noise_widens():
+    one, hundred = (study.estimates("stored", draws=k, repeats=2000).std() for k in (1, 100))
+    assert float(one / hundred) == pytest.approx(10, rel=0.15)
+    assert study.estimates("stored", noise=20).std() > 2 * study.estimates("stored").std()
+    assert torch.equal(study.estimates("stored", seed=1), study.estimates("stored", seed=1))
+    assert not torch.equal(study.estimates("stored", seed=1), study.estimates("stored", seed=2))
+
+
+def test_an_unknown_reading_is_refused_in_one_sentence():
+    with pytest.raises(ValueError, match="reading='kept' is unknown: use 'literal', 'redrawn', 'stored'"):
+        study.estimates("kept")
+
+
+def test_least_pairs_is_a_bound_that_a_known_signal_respects():
+    g = torch.Generator().manual_seed(0)
+    noise = torch.randn(60, 40, generator=g)
+    strong = noise + 2 * torch.eye(40)[0]
+    assert study.least_pairs(strong) < signal_to_noise(strong).pairs_needed < 3 * study.least_pairs(strong)
+    assert study.least_pairs(noise) > 20
+    with pytest.raises(ValueError, match="at least 3 gradients"):
+        study.least_pairs(noise[:2])
+
+
+# ---- the committed measurement ----
+
+
+def test_the_committed_measurement_holds_what_the_chapter_says():
+    data = mc.load_dataset("meta_signal")
+    stages, pairs = data["improvement"].shape
+    assert data["stored"].shape == data["redrawn"].shape == (stages, pairs, 822) and stages == 3
+    assert data["env_steps"][0] == 0 and data["epsilon"][0] == 1 and data["epsilon"][-1] == pytest.approx(0.05)
+    assert not data["literal"].any() and data["stored"].any() and data["redrawn"].any()
+
+
+@pytest.mark.parametrize("stages", [[0], [0, 200]])
+def test_the_script_measures_again(stages, monkeypatch):
+    bench = script("meta_signal")
+    monkeypatch.setattr(bench, "SETTINGS", {**bench.SETTINGS, "updates_per_collect": 1, "exercise_updates": 1, "hidden": 8})
+    make = mc.make
+    monkeypatch.setattr(bench.mc, "make", lambda name, **o: make(name, **o, episode_limit=6))
+    found = bench.measure(stages, pairs=3, seed=1, progress=False)
+    assert found["improvement"].shape == (len(stages), 3) and found["stored"].dtype == np.float16
+    assert found["env_steps"][0] == 0 and (len(stages) == 1 or found["env_steps"][1] >= 200)
+    assert not found["literal"].any() and found["redrawn"].any()
+
+
+# ---- learning curves ----
+
+
+def curves(levels, seeds=5, end=100_000, spread=3.0):
+    rng = np.random.default_rng(0)
+    rows = [
+        {"algorithm": a, "seed": k, "env_steps": t, "return_mean": -180.0 if t == 0 else level + spread * rng.normal()}
+        for a, level in levels.items()
+        for k in range(seeds)
+        for t in range(0, end + 1, 5_000)
+    ]
+    return pd.DataFrame(rows)
+
+
+ALL = {name: 0.0 for names in study.ABLATIONS.values() for name in names}
+
+
+def test_while_runs_are_missing_there_is_a_sentence_and_no_verdict(monkeypatch):
+    monkeypatch.setattr(study, "datasets", lambda: {})
+    assert study.committed_runs() is None and study.verdicts(None) is None
+    assert "grid_mnmpg_lumberjacks.csv" in study.missing() and "no verdict" in study.missing()
+    assert study.verdicts(curves({"MNMPG": 0.0, "QMIX_large": 0.0})) is None
+
+
+def test_committed_runs_put_qmix_beside_them_on_the_seeds_that_all_have(monkeypatch):
+    tables = {
+        "grid_mnmpg_lumberjacks.csv": curves(ALL, seeds=3).assign(loss=1.0),
+        "grid_lumberjacks.csv": curves({"QMIX": 0.0, "VDN": 0.0}, seeds=5),
+    }
+    monkeypatch.setattr(study, "datasets", lambda: tables)
+    monkeypatch.setattr(study, "load_dataset", tables.get)
+    found = study.committed_runs()
+    assert set(found["algorithm"]) == {*ALL, "QMIX"} and set(found["seed"]) == {0, 1, 2}
+    assert list(found.columns) == ["algorithm", "seed", "env_steps", "return_mean"]
+    assert study.untrained_return(found) == -180
+
+
+def test_final_returns_are_of_the_last_fifth():
+    frame = curves({"MNMPG": 7.0}, spread=0.0)
+    frame.loc[frame["env_steps"] < 80_000, "return_mean"] = 1e6
+    assert study.final_returns(frame, "MNMPG").tolist() == [7.0] * 5
+
+
+def test_student_and_the_interval():
+    assert study.student95(8) == pytest.approx(2.306, abs=2e-3) and study.student95(2) == pytest.approx(4.303, abs=0.01)
+    frame = pd.DataFrame(
+        [
+            {"algorithm": a, "seed": k, "env_steps": 10, "return_mean": v}
+            for a, x in (("a", (3, 5, 7)), ("b", (1, 2, 3)))
+            for k, v in enumerate(x)
+        ]
+    )
+    middle, low, high = study.difference(frame, "a", "b")
+    half = 2.776 * math.sqrt((4 + 1) / 2 * (2 / 3))
+    assert middle == 3 and high - middle == pytest.approx(half, rel=2e-3) == middle - low
+    with pytest.raises(ValueError, match="at least 2 of each, not 1 of a and 1 of b"):
+        study.difference(frame[frame["seed"] == 0], "a", "b")
+
+
+@pytest.mark.parametrize(
+    "changes, large, six",
+    [
+        ({}, "no difference", "no difference"),
+        ({"MNMPG": 30.0}, "confirmed", "confirmed"),
+        ({"QMIX_large": 30.0}, "refuted", "no difference"),
+        ({"MNMPG K=1": 30.0}, "no difference", "refuted"),
+        ({"MNMPG": 30.0, "MNMPG no-s": 30.0}, "confirmed", "no difference"),
+    ],
+)
+def test_verdicts(changes, large, six):
+    assert study.verdicts(curves({**ALL, **changes})) == {"5.C": large, "5.D": six}
+
+
+def test_the_study_of_the_benchmark_runs_what_the_chapter_reads():
+    bench = script("grid_study")
+    assert set(bench.STUDIES["mnmpg-lumberjacks"][2]) == set(ALL)
+    spec = mc.make("lumberjacks", device="cpu").spec
+    configs = {name: bench.learner(name, spec, 0).config for name in ALL}
+    base = configs["MNMPG"]
+    assert (base.z_dim, base.meta_interval, base.td_reaches_encoder, base.mix_state) == (3, 500, True, True)
+    assert configs["QMIX_large"].meta_lr == 0 < base.meta_lr
+    assert not configs["MNMPG no-grad"].td_reaches_encoder and not configs["MNMPG no-s"].mix_state
+    assert [configs[f"MNMPG K={k}"].z_dim for k in (1, 10)] == [1, 10]
+    assert [configs[f"MNMPG interval={k}"].meta_interval for k in (1000, 2000)] == [1000, 2000]
+
+
+# ---- pictures ----
+
+
+def texts(figure):
+    own = [figure._suptitle.get_text()] if figure._suptitle else []
+    return " ".join(
+        [*own, *(t for ax in figure.axes for t in (ax.get_title(), ax.get_title("left"), ax.get_xlabel(), ax.get_ylabel()))]
+    )
+
+
+def test_pictures_name_their_axes_seeds_and_counts():
+    samples = {r: study.estimates(r, repeats=500) for r in study.READINGS}
+    assert "500 independent draws" in texts(pictures.plot_readings(samples, 5.59))
+    assert "4,000 estimates" in texts(pictures.plot_estimator("stored", 3, 20)) and "3 rounds" in texts(
+        pictures.plot_estimator("stored", 3, 20)
+    )
+    assert "4 seeds" in texts(pictures.plot_known({"stored": torch.randn(4, 9), "redrawn": torch.randn(4, 9)}))
+    signal = texts(pictures.plot_signal(mc.load_dataset("meta_signal")))
+    assert "48 pairs" in signal and "1 seed" in signal and "environment steps" in signal
+    assert "5 seeds" in texts(pictures.plot_ablations(curves(ALL)))
+    track = (torch.zeros(6, 3), torch.ones(6, 3), torch.randn(6, 3))
+    assert "step of the episode" in texts(pictures.plot_hierarchy({"null": track, "trained": track}, [2], "z"))
+
+
+def test_the_explorer_has_a_still():
+    still = pictures.estimator_explorer(static=True)
+    assert "noise of a return 20" in texts(still.figure) and still.box is None
+
+
+# ---- what the checks say ----
+
+
+@pytest.mark.parametrize(
+    "check, answer, said",
+    [
+        (ch05.check_log_p, lambda z, mean, std: ch05.log_p(z, mean, std).exp(), "density itself"),
+        (ch05.check_slope_estimate, lambda g, z, m, s: -ch05.slope_estimate(g, z, m, s), "the sign"),
+        (
+            ch05.check_meta_loss,
+            lambda e, s, z, mask, r: -r * ((e.log_prob(s, z) * mask).sum(1) / mask.sum(1)).mean(),
+            "also runs through z",
+        ),
+        (ch05.check_meta_loss, lambda e, s, z, mask, r: -r * e.log_prob(s, z.detach()).mean(), "padded steps"),
+    ],
+)
+def test_a_known_mistake_is_named(check, answer, said):
+    with pytest.raises(ExerciseIncomplete) as caught:
+        check.verify(answer)
+    assert said in str(caught.value)
