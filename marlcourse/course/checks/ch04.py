@@ -242,7 +242,7 @@ def loss_and_slope(gre_loss, g):
         "The term may teach the mixer alone. Where does the way from H to the agents begin, and how do you cut it?",
         "`leaf = q.detach().requires_grad_()`, then `torch.autograd.grad(mixer(leaf, state).sum(), leaf, create_graph=True)`: "
         "without create_graph no gradient gets from g to the mixer.",
-        "`(g,) = torch.autograd.grad(...)`, `H = mc.normalised_entropy(g)`, and "
+        "`(g,) = torch.autograd.grad(...)`, `H = normalised_entropy(g)`, and "
         "`return td_loss + weight * (mask * H).sum() / mask.sum()`.",
     ],
     difficulty=3,
