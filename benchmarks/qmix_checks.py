@@ -1,7 +1,8 @@
-"""Chapter 03's rows of the reproduction ledger, measured: IGM by enumeration, what ma-gym's Lumberjacks can reach.
+"""Chapter 03's own figures: IGM by enumeration, what ma-gym's Lumberjacks can reach, short runs of three learners.
 
-    python benchmarks/qmix_checks.py                 # all, less than a minute
+    python benchmarks/qmix_checks.py                 # the first two, less than a minute
     python benchmarks/qmix_checks.py --only igm --cases 2000
+    python benchmarks/qmix_checks.py --only quick --seeds 5    # about 9 minutes: datasets/lumberjacks_quick.csv
 
 Prints one line for each figure, with a 95 % Wilson interval where it is a share.
 """
@@ -15,7 +16,8 @@ import torch
 
 import marlcourse as mc
 from marlcourse.course.checks.ch03 import best_joint_action
-from marlcourse.course.lumberjacks_study import nothing_out_of_reach
+from marlcourse.course.data import save_dataset
+from marlcourse.course.lumberjacks_study import nothing_out_of_reach, short_team
 from marlcourse.nets.mixers import MonotonicMixer
 
 
@@ -47,11 +49,25 @@ def in_reach(games: int, seed: int = 0) -> tuple[int, float]:
     return int((there == env.n_trees).sum()), float(there.float().mean())
 
 
+def quick(seeds: int, steps: int) -> None:
+    """QMIX, VDN and IQL with chapter 03's quick settings: datasets/lumberjacks_quick.csv. What was run is kept."""
+    kinds = {
+        kind.__name__: lambda spec, seed, kind=kind: short_team(kind, spec, steps, seed) for kind in (mc.QMIX, mc.VDN, mc.IQL)
+    }
+    result = mc.compare("lumberjacks", kinds, seeds, steps, eval_every=1500, eval_episodes=16, device="cpu", progress=False)
+    frame = result.frame()[["algorithm", "seed", "env_steps", "return_mean", "length_mean"]].round(3)
+    command = f"python benchmarks/qmix_checks.py --only quick --seeds {seeds} --steps {steps}"
+    notes = f"{steps:,} environment steps a run; settings: course.lumberjacks_study.QUICK"
+    print(save_dataset("lumberjacks_quick.csv", frame, command=command, seeds=range(seeds), notes=notes))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=["igm", "reach"])
+    parser.add_argument("--only", choices=["igm", "reach", "quick"])
     parser.add_argument("--cases", type=int, default=2000, help="random mixers")
     parser.add_argument("--games", type=int, default=400_000, help="starts of a game")
+    parser.add_argument("--seeds", type=int, default=5, help="of the short runs")
+    parser.add_argument("--steps", type=int, default=24_000, help="of the short runs")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if arguments.only in (None, "igm"):
@@ -64,6 +80,8 @@ def main() -> None:
         print(f"all trees in reach: {hits / arguments.games:.6f} of {arguments.games:,} games ({low:.6f} to {high:.6f})")
         print(f"the same by counting: {nothing_out_of_reach():.6f}")
         print(f"trees in reach: {mean:.3f} of 12 on average")
+    if arguments.only == "quick":
+        quick(arguments.seeds, arguments.steps)
 
 
 if __name__ == "__main__":

@@ -14,14 +14,22 @@ from ..algorithms.qmix import QMIX
 from ..core import Action, Algorithm
 from ..credit import credit
 from ..envs.lumberjacks import Lumberjacks
+from ..exploration import Schedule
 from ..rollout import Collector
 from ..seeds import make_generator
 
 CEILING = 12 * (2 * 10 - 2)  # twelve trees, one a step, both lumberjacks on each: no play of the game as described earns more
 BEST_REACHABLE = 12 * 16 / 25  # trees that grow in ma-gym's reach, on average
-FAITHFUL_CEILING = (
-    20 * BEST_REACHABLE - 2 * 100
-)  # every one of these felled, and 100 steps paid: ma-gym's mean at the very most
+FAITHFUL_CEILING = 20 * BEST_REACHABLE - 2 * 100  # ma-gym's mean at the very most: all of these felled, 100 steps paid
+
+# Settings for a short run: larger steps, exploring over the first half only. All learners alike; chosen once, on QMIX.
+QUICK = dict(lr=1e-3, optimizer=torch.optim.Adam, target_every=50, updates_per_collect=8)
+
+
+def short_team(kind: type[QMIX], spec, steps: int, seed: int = 0) -> QMIX:
+    """A fresh team of this class (QMIX, VDN, IQL) with the settings for a run of so many environment steps."""
+    config = kind.Config(**QUICK, epsilon=Schedule(1.0, 0.05, steps // 2))
+    return kind(spec, config, seed=seed, device="cpu")
 
 
 def nothing_out_of_reach() -> float:
@@ -256,9 +264,9 @@ def plot_where_trees_fall(tables: Mapping[str, tuple[Tensor, Tensor]], title: st
     return figure
 
 
-def plot_committed(frame, reference: Mapping[str, float], title: str = ""):
+def plot_committed(frame, reference: Mapping[str, float], title: str = "", width: int = 5, games: int = 8):
     """Greedy return over environment steps, median and quartiles over seeds. ``frame``: columns algorithm, seed, env_steps,
-    return_mean; ``reference`` {name: level}."""
+    return_mean; ``reference`` {name: level}; ``width``: neighbouring evaluations averaged, of ``games`` games each."""
     import matplotlib.pyplot as plt
 
     from ..viz.curves import median_and_quartiles
@@ -270,7 +278,7 @@ def plot_committed(frame, reference: Mapping[str, float], title: str = ""):
         seeds = {}
         for name, look in styles(names).items():
             runs = [run.sort_values("env_steps") for _, run in frame[frame["algorithm"] == name].groupby("seed")]
-            curves = [(r["env_steps"].to_numpy(float), smooth(r["return_mean"].to_numpy(float))) for r in runs]
+            curves = [(r["env_steps"].to_numpy(float), smooth(r["return_mean"].to_numpy(float), width)) for r in runs]
             x, (low, middle, high), _ = median_and_quartiles(curves)
             ax.plot(x / 1000, middle, label=f"{name} ({len(runs)} seeds)", markevery=max(1, len(x) // 8), **look)
             ax.fill_between(x / 1000, low, high, color=look["color"], alpha=0.18, lw=0)
@@ -279,7 +287,9 @@ def plot_committed(frame, reference: Mapping[str, float], title: str = ""):
             colour = GREY if known(name) == "random" else INK
             ax.axhline(level, color=colour, ls=dashes, lw=1.3, label=f"{name} ({level:.0f})", zorder=1)
         ax.set(xlabel="thousand environment steps", ylabel="greedy team return per episode (reward)")
-        ax.set_title(f"{title}\nmedian and quartiles over seeds; mean of 5 neighbouring evaluations of 8 episodes", fontsize=11)
+        most = max(seeds.values())
+        band = "median and quartiles over seeds" if most > 1 else "one seed"
+        ax.set_title(f"{title}\n{band}; each point: mean of {width} neighbouring evaluations of {games} games", fontsize=11)
         ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return ax.figure
 
@@ -309,7 +319,6 @@ def plot_mixer(
     mixers: Mapping[str, torch.nn.Module],
     mixer: str,
     step: int = 0,
-    reach: float | None = None,
 ):
     """What the mixer does at one state: the clearing, dQ_tot/dQ_i, and Q_tot over Q_1 and Q_2 with every joint action.
 
@@ -323,14 +332,14 @@ def plot_mixer(
     step = min(step, len(episode.frames) - 1)
     network, state, q = mixers[mixer], episode.states[step], episode.q[step]
     greedy = q.max(-1).values
-    lo, hi = episode.q.amin((0, 2)), episode.q.amax((0, 2))
-    margin = 0.15 * (hi - lo) if reach is None else torch.full_like(hi, reach)
-    axes_q = [torch.linspace(float(a - m), float(b + m), 41) for a, b, m in zip(lo, hi, margin)]
+    lo, hi = (float(episode.q.quantile(share)) for share in (0.02, 0.98))  # one window for the whole game
+    margin = 0.15 * (hi - lo)
+    axes_q = [torch.linspace(lo - margin, hi + margin, 41)] * 2  # one scale for both: equal credits point along the diagonal
     points = torch.cartesian_prod(*axes_q)
     with torch.no_grad():
         surface = network(points, state.expand(len(points), -1)).view(41, 41).numpy()
-    slope = credit(network, greedy, state)
-    every = torch.stack([credit(network, u.max(-1).values, s) for u, s in zip(episode.q, episode.states)]).numpy()
+    slope = credit(network, greedy.unsqueeze(0), state.unsqueeze(0))[0]
+    every = credit(network, episode.q.max(-1).values, episode.states).numpy()  # [T,N]
     with context():
         figure, (left, middle, right) = plt.subplots(
             1, 3, figsize=(12.5, 4.1), layout="constrained", width_ratios=(0.85, 1, 1.15)
@@ -350,7 +359,7 @@ def plot_mixer(
         pairs = torch.cartesian_prod(q[0], q[1])
         right.scatter(pairs[:, 0], pairs[:, 1], s=14, color=INK, zorder=3, label="25 joint actions")
         right.scatter(*greedy, marker="*", s=170, color="#E69F00", edgecolor=INK, zorder=4, label="greedy")
-        unit = 0.22 * float(min(hi - lo)) * slope / slope.norm().clamp(min=1e-9)
+        unit = 0.22 * (hi - lo) * slope / slope.norm().clamp(min=1e-9)
         right.annotate(
             "",
             xy=(greedy + unit).tolist(),
@@ -358,6 +367,7 @@ def plot_mixer(
             arrowprops={"arrowstyle": "-|>", "color": "#B71C1C", "lw": 2},
         )
         right.set(xlabel="$Q_1$, utility of lumberjack 1", ylabel="$Q_2$, utility of lumberjack 2")
+        right.set(aspect="equal", xlim=axes_q[0][[0, -1]].tolist(), ylim=axes_q[1][[0, -1]].tolist())
         right.legend(loc="lower left", fontsize=9, frameon=True)
         right.set_title("$Q_{tot}$ at this state", fontsize=12)
         figure.suptitle(f"{mixer} mixer, one greedy episode of one team", x=0.01, ha="left", fontsize=12.5)
