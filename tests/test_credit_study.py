@@ -243,7 +243,7 @@ def test_the_percentile_picture_has_a_row_for_each_label():
     dots = [line for line in axes[0].get_lines() if line.get_marker() == "o"]
     assert [float(line.get_xdata()[0]) for line in dots] == [0.997, 0.9, 0.9, 0.8]
     (ax,) = pictures.plot_percentiles({"junction": {"QMIX": [float("nan")] * 5}}, "none")
-    assert ax.texts[0].get_text() == "no committed run yet"
+    assert ax.texts[0].get_text() == "no run here yet"
 
 
 def test_pictures_of_runs_and_of_none():

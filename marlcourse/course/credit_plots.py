@@ -60,7 +60,7 @@ def plot_percentiles(worlds: Mapping[str, Mapping[str, Sequence]], title: str):
             for y, (label, values) in enumerate(found.items()):
                 rows = np.atleast_2d(np.asarray(values, dtype=float))
                 if np.isnan(rows).all():
-                    ax.text(0.03, y, "no committed run yet", transform=ax.get_yaxis_transform(), color=GREY, va="center")
+                    ax.text(0.03, y, "no run here yet", transform=ax.get_yaxis_transform(), color=GREY, va="center")
                     continue
                 shade = INK if label.startswith("paper") else GREY if label.startswith("untrained") else colour("QMIX")
                 for k, row in enumerate(rows):
@@ -179,6 +179,7 @@ def plot_twins(plain, scaled, factor: float):
         right.axhline(1.0, color=INK, lw=1.0, ls=(0, (6, 2)))
         for ax in (left, right):
             ax.set_xlabel("environment steps")
+            ax.xaxis.set_major_formatter(_thousands)
         right.legend(loc="best")
         figure.suptitle("Lumberjacks, QMIX, 1 seed: one run, two units of $Q_1$", x=0.01, ha="left", fontsize=12)
     return left, right
@@ -221,7 +222,7 @@ def plot_rescaled(team: Algorithm, batch: EpisodeBatch, log2_factor: float = 2.0
         right.set(ylim=(0, 1.08), ylabel="share of agent 1")
         right.set_xticks(range(4), bars, fontsize=8.5)
         right.set_title(f"dashed: equal, 1/{n}", fontsize=11)
-        title = f"{team.spec.name}, 1 trained team, {len(one['entropy'])} steps of {len(batch)} episodes"
+        title = f"{team.spec.name.capitalize()}, 1 trained team, {len(one['entropy'])} steps of {len(batch)} episodes"
         figure.suptitle(title, x=0.01, ha="left", fontsize=12)
     return left, middle, right
 
