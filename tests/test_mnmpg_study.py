@@ -16,6 +16,7 @@ from marlcourse.course import mnmpg_study as study
 from marlcourse.course.checks import ch05
 from marlcourse.course.exercises import ExerciseIncomplete
 from marlcourse.course.meta_study import signal_to_noise
+from marlcourse.rollout import Context
 
 matplotlib.use("agg")
 BENCH = Path(__file__).parents[1] / "benchmarks"
@@ -92,6 +93,39 @@ def test_least_pairs_is_a_bound_that_a_known_signal_respects():
     assert study.least_pairs(noise) > 20
     with pytest.raises(ValueError, match="at least 3 gradients"):
         study.least_pairs(noise[:2])
+
+
+# ---- what a step moves ----
+
+
+def test_parts_hold_every_trained_number_once_and_changes_are_named():
+    team, _ = ch05.small_team()
+    before = study.parts(team)
+    trained = sum(p.numel() for m in (team.agent, team.mixer) for p in m.parameters())
+    assert sum(len(v) for v in before.values()) == trained and study.changed(before, study.parts(team)) == []
+    with torch.no_grad():
+        team.mixer.decoder[0].bias[0] += 1e-6
+        team.agent.head.weight[0, 0] += 1e-3
+    assert study.changed(before, study.parts(team)) == ["phi", "zeta"]
+
+
+def test_the_share_of_the_state():
+    def encoder(states):
+        return states, torch.full_like(states, 2.0)
+
+    states = torch.tensor([[0.0], [1.0], [2.0]])  # variance 1, and 4 is drawn
+    assert study.share_of_state(encoder, states) == pytest.approx(0.2)
+
+
+def test_z_reaches_the_exercised_team_and_only_through_the_exercise():
+    world = mc.make("lumberjacks", num_envs=4, device="cpu", episode_limit=8)
+    shares = []
+    for lr in (1e-9, 0.02):
+        team = mc.MNMPG(world.spec, mc.MNMPG.Config(hidden=16, lr=lr), device="cpu")
+        d0, before = Context(world, team, 0).collect(), study.parts(team)
+        shares.append(study.reach_of_z(team, world, d0))
+        assert study.changed(before, study.parts(team)) == []
+    assert shares[0] == (0, 0) and 0 < shares[1][0] < shares[1][1] <= 1
 
 
 # ---- the committed measurement ----

@@ -41,15 +41,16 @@ def plot_readings(samples: Mapping[str, Tensor], truth: float, title: str | None
             ax.axvline(truth, color=INK, ls=(0, (5, 2)), lw=1.6)
             ax.plot([mean], [0], marker="^", ms=12, color=COLOURS[name], mec="white", mew=1.2, clip_on=False, zorder=5)
             exact = bool((x == 0).all())
-            told = "every one exactly 0" if exact else f"mean {mean:+.2f}, 3 standard errors {3 * error:.2f}"
+            said = "every one exactly 0" if exact else f"mean {mean:+.2f}, 3 standard errors {3 * error:.2f}"
             ax.set_title(SAID[name], fontsize=11.5, color=COLOURS[name], fontweight="bold")
-            ax.text(0.99, 0.86, told, transform=ax.transAxes, ha="right", va="top", fontsize=10.5, bbox=box)
+            ax.text(0.99, 0.86, said, transform=ax.transAxes, ha="right", va="top", fontsize=10.5, bbox=box)
             ax.set_ylabel("share")
         axes[0].text(truth, 0.55, f" true slope {truth:.2f}", transform=axes[0].get_xaxis_transform(), fontsize=10.5)
         axes[-1].set_xlabel(r"one estimate of $d\,E[R_1 - R_0]\,/\,dm$ (▲: their mean; the outermost bins hold the rest)")
-        count = f"{len(next(iter(samples.values()))):,} independent draws each"
+        count = f"{len(next(iter(samples.values()))):,} independent draws each; nothing is trained"
+        told = title or "MNMPG's meta-gradient in three readings: two agents, one step, z ~ N(0, 1)"
         figure.suptitle(
-            f"{title or 'One meta-gradient, three readings: the game of the first screen'}\n{count}",
+            f"{told}\n{count}",
             x=0.01,
             ha="left",
             fontsize=12,

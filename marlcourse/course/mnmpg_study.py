@@ -7,6 +7,7 @@ exercise updates: agent 2 where z > 0, else agent 1. The exercised team then ear
 
 from __future__ import annotations
 
+import copy
 import math
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..rollout import Context
 from ..seeds import make_generator
 from .claims import judge
 from .data import datasets, load_dataset
@@ -93,6 +95,47 @@ def estimates(
 def mean_and_error(x: Tensor) -> tuple[float, float]:
     """Mean and its standard error over the first axis."""
     return float(x.mean(0)), float(x.std(0) / len(x) ** 0.5)
+
+
+# ---- what a step moves ----
+
+
+def parts(team) -> dict[str, Tensor]:
+    """{"theta", "phi", "zeta"} of an MNMPG team: all numbers of each, copied into one vector."""
+    groups = {"theta": [team.mixer.encoder], "phi": [team.agent], "zeta": [team.mixer.decoder, team.mixer.mixer]}
+    return {k: torch.cat([p.detach().flatten() for m in some for p in m.parameters()]) for k, some in groups.items()}
+
+
+def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> list[str]:
+    """The names of the parts that are no longer bit for bit what they were, sorted."""
+    return sorted(k for k in before if not torch.equal(before[k], after[k]))
+
+
+def share_of_state(encoder, states: Tensor) -> float:
+    """Of the variance of z over some steps, states [T,S]: the part that the state explains, the rest is drawn."""
+    with torch.no_grad():
+        mean, std = encoder(states)
+    moved, drawn = float(mean.var(0).sum()), float((std**2).mean(0).sum())
+    return moved / (moved + drawn)
+
+
+def reach_of_z(team, world, d0) -> tuple[float, float]:
+    """How far z reaches: copies of the MNMPG team exercise on D0, two of them with two different draws of z. The shares of
+    greedy actions on D0's real steps that differ (between those two, between an exercised team and the team as it is)."""
+
+    def greedy(one) -> Tensor:
+        with torch.no_grad():
+            return one.utilities(one.agent, d0)[:, :-1].argmax(-1)[d0.mask > 0]  # [real steps, N]
+
+    def exercised_with(seed: int) -> Tensor:
+        twin = copy.deepcopy(team)
+        ctx, batch = Context(world.fresh(), twin, 0), twin.with_z(d0, torch.Generator().manual_seed(seed))
+        for _ in range(twin.config.exercise_updates):
+            ctx.step("main", twin.exercise_loss, batch)
+        return greedy(twin)
+
+    one, other = exercised_with(0), exercised_with(1)
+    return float((one != other).float().mean()), float((one != greedy(team)).float().mean())
 
 
 # ---- the committed learning curves ----

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import math
 
 import torch
 
 from marlcourse.algorithms.mnmpg import MNMPG
 from marlcourse.course.exercises import exercise, expect, mine_or_reference, require
+from marlcourse.course.mnmpg_study import changed, parts
 from marlcourse.course.quiz import Question, Quiz
 from marlcourse.envs import make
 from marlcourse.nets.hierarchy import GaussianEncoder
@@ -379,24 +379,6 @@ def small_team(seed=0, updates=3):
     config = MNMPG.Config(hidden=8, embed=4, replay_episodes=40, meta_lr=1e-2, exercise_updates=updates)
     team = MNMPG(env.spec, config, seed=seed, device="cpu")
     return team, Context(env, team, seed)
-
-
-def parts(team):
-    """{"theta", "phi", "zeta"}: all their numbers as one vector each."""
-    groups = {"theta": team.mixer.encoder, "phi": team.agent}
-    named = {k: list(m.parameters()) for k, m in groups.items()}
-    named["zeta"] = [*team.mixer.decoder.parameters(), *team.mixer.mixer.parameters()]
-    return {k: torch.cat([p.detach().flatten() for p in some]) for k, some in named.items()}
-
-
-def copied(module):
-    """An independent copy of a network."""
-    return copy.deepcopy(module)
-
-
-def changed(before, after):
-    """The names of the parts that are no longer bit for bit what they were."""
-    return sorted(k for k in before if not torch.equal(before[k], after[k]))
 
 
 def after_round(meta_round, g):
