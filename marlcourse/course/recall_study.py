@@ -202,7 +202,8 @@ def plot_recall(forgetful: Recall, gru: Recall, untrained: np.ndarray | None = N
             right.bar(k, values.mean(), color=colour, alpha=0.35 if pale else 0.85, width=0.66)
             offsets = np.linspace(-0.24, 0.24, len(values)) if len(values) > 1 else np.zeros(1)
             right.scatter(k + offsets, np.sort(values), s=16, color=INK, zorder=3, linewidths=0)
-            right.text(k, values.mean() + 0.03, f"{values.mean():.2f}", ha="center", va="bottom", fontsize=10)
+            ink = INK if pale else "white"
+            right.text(k, 0.04, f"{values.mean():.2f}", ha="center", va="bottom", fontsize=10, color=ink)
         right.set_xticks(range(len(groups)), [g[0] for g in groups])
         for ax in (left, right):
             ax.axhline(1, color=INK, lw=1.3, ls=(0, (6, 2)), label="optimum (1)", zorder=1)
