@@ -262,7 +262,7 @@ def test_pictures_of_runs_and_of_none():
 def test_the_explorers_picture_and_its_slider(played):
     team, batch = played
     left, middle, right = pictures.plot_rescaled(team, batch, 3.0)
-    assert middle.get_title(loc="left") == "greedy joint actions: 60 of 60 the same"
+    assert middle.get_title(loc="left") == "same greedy actions: 60 of 60 steps"
     before, after = (line.get_ydata() for line in middle.get_lines())
     np.testing.assert_array_equal(before, after)
     heights = [bar.get_height() for bar in right.patches]

@@ -196,7 +196,7 @@ def plot_rescaled(team: Algorithm, batch: EpisodeBatch, log2_factor: float = 2.0
     length = int(batch.length[0])
     same = int((one["greedy"] == two["greedy"]).all(-1).sum())
     with context():
-        figure, (left, middle, right) = _axes(1, 3, size=(11.6, 3.7), width_ratios=(1.15, 1.1, 1))
+        figure, (left, middle, right) = _axes(1, 3, size=(10.2, 3.5), width_ratios=(1.15, 1.1, 1))
         edges = np.linspace(0, 1, 41)
         for found, shade, name in ((one, BEFORE, "as trained"), (two, AFTER, f"$Q_1$ times {factor:.3g}")):
             left.hist(found["entropy"].numpy(), edges, color=shade, alpha=0.6, label=name)
@@ -206,7 +206,7 @@ def plot_rescaled(team: Algorithm, batch: EpisodeBatch, log2_factor: float = 2.0
         middle.plot(one["q_tot"][:length], color=BEFORE, lw=4.5)
         middle.plot(two["q_tot"][:length], color=AFTER, lw=1.4)
         middle.set(xlabel="step of one episode", ylabel="$Q_{tot}$")
-        middle.set_title(f"greedy joint actions: {same} of {len(one['greedy'])} the same", fontsize=11)
+        middle.set_title(f"same greedy actions: {same} of {len(one['greedy'])} steps", fontsize=10.5)
         n = team.spec.n_agents
         bars = {
             "slope,\nas trained": (one["credit"], BEFORE),
