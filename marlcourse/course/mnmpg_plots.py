@@ -88,16 +88,14 @@ def plot_estimator(reading: str = "stored", rounds: int = 1, noise: float = 0.0,
 
 def estimator_explorer(static: bool = False):
     """The explorer of chapter 05: the reading, rounds an estimate, the noise of a return, the mean m of z."""
-    from ..viz.explore import choice, explore, float_slider, log_slider
+    from ..viz.explore import Control, choice, explore, float_slider
 
-    def plot(reading, rounds, noise, m):
-        return plot_estimator(reading, max(1, round(rounds)), noise, m)
-
+    steps = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]
     return explore(
-        plot,
+        plot_estimator,
         static=static,
         reading=choice(list(reversed(READINGS)), label="reading"),
-        rounds=log_slider(1, 1, 1000, label="rounds an estimate"),
+        rounds=Control("SelectionSlider", 1, options=steps, description="rounds an estimate"),
         noise=float_slider(20, 0, 60, 1, label="noise of a return"),
         m=float_slider(0, -3, 3, 0.1, label="mean m of z"),
     )
