@@ -142,7 +142,7 @@ def test_returns_at_the_end_are_those_of_the_last_fifth():
     np.testing.assert_allclose(runs.returns("QMIX"), [89, 90, 91])  # evaluations at 90,000 and 100,000 steps
     np.testing.assert_allclose(runs.returns("QMIX", 50_000), [-1, 0, 1])
     np.testing.assert_allclose(runs.returns("QMIX", 12_000), [-81, -80, -79])  # no evaluation that late: the last before it
-    assert runs.untrained_return() == -100
+    assert runs.untrained_return() == -100 and runs.untrained_median() == pytest.approx(0.992)
     assert list(pictures._smooth([0, 3, 6])) == pytest.approx([1.5, 3, 4.5]) and len(pictures._smooth([1.0] * 9)) == 9
     np.testing.assert_allclose(runs.percentiles()[:, 2], [0.989, 0.99, 0.991])
     np.testing.assert_allclose(runs.batch_means(), [0.992] * 5)

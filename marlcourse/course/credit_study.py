@@ -249,6 +249,11 @@ class Runs:
         one = self.of(learner)
         return float(one[one["env_steps"] == 0]["return_mean"].mean())
 
+    def untrained_median(self, learner: str = "QMIX") -> float:
+        """The median entropy of the first evaluation, before any training; mean over seeds."""
+        one = self.of(learner)
+        return float(one[one["env_steps"] == 0]["entropy_p50"].mean())
+
     def budget(self, *learners: str) -> str:
         """Seeds and environment steps, in words, as the file has them."""
         words = [f"{n}: {self.seeds(n)} seeds x {self.steps(n):,} steps" for n in learners or LEARNERS if self.has(n)]
