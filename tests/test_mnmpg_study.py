@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import marlcourse as mc
+from marlcourse.course import ledger
 from marlcourse.course import mnmpg_plots as pictures
 from marlcourse.course import mnmpg_study as study
 from marlcourse.course.checks import ch05
@@ -186,6 +187,8 @@ def test_committed_runs_put_qmix_beside_them_on_the_seeds_that_all_have(monkeypa
     assert set(found["algorithm"]) == {*ALL, "QMIX"} and set(found["seed"]) == {0, 1, 2}
     assert list(found.columns) == ["algorithm", "seed", "env_steps", "return_mean"]
     assert study.untrained_return(found) == -180
+    tables["grid_mnmpg_lumberjacks.csv"] = curves(ALL, seeds=1)
+    assert study.committed_runs() is None, "one seed is no comparison"
 
 
 def test_final_returns_are_of_the_last_fifth():
@@ -215,13 +218,35 @@ def test_student_and_the_interval():
     [
         ({}, "no difference", "no difference"),
         ({"MNMPG": 30.0}, "confirmed", "confirmed"),
+        ({"MNMPG": 30.0, "QMIX": 30.0}, "no difference", "confirmed"),
         ({"QMIX_large": 30.0}, "refuted", "no difference"),
         ({"MNMPG K=1": 30.0}, "no difference", "refuted"),
         ({"MNMPG": 30.0, "MNMPG no-s": 30.0}, "confirmed", "no difference"),
     ],
 )
 def test_verdicts(changes, large, six):
-    assert study.verdicts(curves({**ALL, **changes})) == {"5.C": large, "5.D": six}
+    assert study.verdicts(curves({**ALL, "QMIX": 0.0, **changes})) == {"5.C": large, "5.D": six}
+    assert study.verdicts(curves({**ALL, **changes} if "QMIX" not in changes else ALL)) is None
+
+
+def test_ledger_rows_are_put_behind_the_chapter_and_replaced(tmp_path, monkeypatch, capsys):
+    frame = curves({**ALL, "MNMPG": 30.0, "MNMPG K=1": 30.0, "QMIX": 0.0})
+    rows = study.ledger_rows(frame)
+    assert len(rows) == 8 and [r["verdict"] for r in rows].count("not reproduced") == 1 and study.ledger_rows(None) == []
+    assert len(study.ledger_rows(frame[frame["algorithm"] != "QMIX"])) == 7
+    source = next(folder / "reproductions.csv" for folder in study.dataset_folders())
+    (tmp_path / "reproductions.csv").write_bytes(source.read_bytes())
+    before = source.read_text(encoding="utf-8").splitlines()
+    monkeypatch.setenv("MARLCOURSE_DATASETS", str(tmp_path))
+    monkeypatch.setattr(study, "committed_runs", lambda: frame)
+    for _ in range(2):  # the second time in the place of the first
+        assert study.main(["--write"]) == 0
+        after = (tmp_path / "reproductions.csv").read_text(encoding="utf-8").splitlines()
+        found = [row for row in ledger.load(chapter="05") if row.claim.startswith("On lumberjacks")]
+        assert len(found) == 8 and set(before) <= set(after)
+    assert "reproduced" in capsys.readouterr().out
+    monkeypatch.setattr(study, "committed_runs", lambda: None)
+    assert study.main([]) == 0 and "no verdict" in capsys.readouterr().out
 
 
 def test_the_study_of_the_benchmark_runs_what_the_chapter_reads():

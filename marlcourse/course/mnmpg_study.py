@@ -1,5 +1,8 @@
 """Chapter 05's experiments: a game in which fit and gain disagree, estimators whose mean is known, the committed runs.
 
+    python -m marlcourse.course.mnmpg_study            # the ledger's rows that the committed runs give, and their verdicts
+    python -m marlcourse.course.mnmpg_study --write    # ... put into datasets/reproductions.csv
+
 The game. Two agents, two actions each, one step, the payoffs of ``PAYOFF`` (rows: agent 1). Both play action 0, which pays
 0, and explored a little: D0 holds the three joint actions of ``PLAYED``. A number z decides who gets the credit in the
 exercise updates: agent 2 where z > 0, else agent 1. The exercised team then earns GAIN[z > 0] more, or less, than before.
@@ -7,7 +10,10 @@ exercise updates: agent 2 where z > 0, else agent 1. The exercised team then ear
 
 from __future__ import annotations
 
+import argparse
 import copy
+import csv
+import io
 import math
 from types import SimpleNamespace
 
@@ -18,7 +24,9 @@ from torch import Tensor
 from ..rollout import Context
 from ..seeds import make_generator
 from .claims import judge
-from .data import datasets, load_dataset
+from .data import dataset_folders, datasets, load_dataset
+from .exercises import write_atomic
+from .ledger import COLUMNS
 from .meta_study import signal_to_noise
 
 PAYOFF = torch.tensor([[0.0, 2.0], [-12.0, 6.0]])
@@ -147,12 +155,12 @@ ABLATIONS = {  # Shao et al. 2021, Figure 5: the learners of one panel, the full
     "meta interval (environment steps)": ("MNMPG", "MNMPG interval=1000", "MNMPG interval=2000"),
     "size K of z": ("MNMPG", "MNMPG K=1", "MNMPG K=10"),
 }
-MISSING = "The 200,000-step runs of this section are not in datasets/ yet ({file}): there is no curve and no verdict."
+MISSING = "The 200,000-step runs of this section are not in datasets/ yet ({file}, two seeds or more): there is no curve and no verdict."
 
 
 def committed_runs():
     """All evaluations of MNMPG's study with QMIX's on the same world beside them, as a DataFrame; None while there is no
-    file. Rows: algorithm, seed, env_steps, return_mean; the seeds are those that every learner of the study has."""
+    file, or not two seeds that all have. Rows: algorithm, seed, env_steps, return_mean; the seeds are those that every learner of the study has."""
     import pandas as pd
 
     known = datasets()
@@ -162,7 +170,8 @@ def committed_runs():
     if "grid_lumberjacks.csv" in known:
         table = load_dataset("grid_lumberjacks.csv")
         parts.append(table[table["algorithm"] == "QMIX"])
-    return same_seeds(pd.concat(parts)[["algorithm", "seed", "env_steps", "return_mean"]])
+    found = same_seeds(pd.concat(parts)[["algorithm", "seed", "env_steps", "return_mean"]])
+    return found if found["seed"].nunique() > 1 else None  # one seed has no interval
 
 
 def same_seeds(frame):
@@ -235,16 +244,83 @@ def least_pairs(gradients: Tensor) -> float:
 
 
 def verdicts(frame) -> dict[str, str] | None:
-    """The verdicts on claims 5.C (MNMPG above QMIX_large) and 5.D (MNMPG above all six ablations) by :func:`judge`; None
-    while a learner is missing. 5.D is confirmed where all six are, refuted where one is, else no difference."""
-    six = [name for names in ABLATIONS.values() for name in names if name not in (BASE, "QMIX_large")]
-    if frame is None or not {BASE, "QMIX_large", *six} <= set(frame["algorithm"]):
+    """The verdicts on claims 5.C (MNMPG above QMIX and above QMIX_large) and 5.D (above all six ablations) by :func:`judge`;
+    None while a learner is missing. Each is confirmed where all its parts are, refuted where one is, else no difference."""
+    claims = {"5.C": ("QMIX", "QMIX_large"), "5.D": tuple(n for names in ABLATIONS.values() for n in names[1:] if " " in n)}
+    if frame is None or not {BASE, *claims["5.C"], *claims["5.D"]} <= set(frame["algorithm"]):
         return None
+    found = {}
+    for claim, others in claims.items():
+        words = {judge(*difference(frame, BASE, other)[1:]) for other in others}
+        found[claim] = "refuted" if "refuted" in words else "confirmed" if words == {"confirmed"} else "no difference"
+    return found
 
-    def judged(other: str) -> str:
-        _, low, high = difference(frame, BASE, other)
-        return judge(low, high)
 
-    words = [judged(name) for name in six]
-    together = "confirmed" if set(words) == {"confirmed"} else "refuted" if "refuted" in words else "no difference"
-    return {"5.C": judged("QMIX_large"), "5.D": together}
+# ---- the ledger ----
+
+CLAIMS = (  # what the paper finds on SMAC's maps, tried on lumberjacks: (claim, where, the better, the worse)
+    ("MNMPG does better than QMIX", "section 4.1, Fig. 2", "MNMPG", "QMIX"),
+    ("MNMPG does better than QMIX_large, its networks without the meta step", "section 4.4, Fig. 5a", "MNMPG", "QMIX_large"),
+    ("keeping the TD gradient from the encoder makes MNMPG worse", "section 4.4, Fig. 5b", "MNMPG", "MNMPG no-grad"),
+    ("keeping the state from the mixer makes MNMPG worse", "section 4.4, Fig. 5b", "MNMPG", "MNMPG no-s"),
+    ("K = 3 is better than K = 1", "section 4.4, Fig. 5c", "MNMPG", "MNMPG K=1"),
+    ("K = 3 is better than K = 10", "section 4.4, Fig. 5c", "MNMPG", "MNMPG K=10"),
+    ("a meta interval of 500 steps is better than 1000", "section 4.4, Fig. 5c", "MNMPG", "MNMPG interval=1000"),
+    ("a meta interval of 500 steps is better than 2000", "section 4.4, Fig. 5c", "MNMPG", "MNMPG interval=2000"),
+)
+
+
+def ledger_rows(frame) -> list[dict]:
+    """One row of the reproduction ledger for each of ``CLAIMS`` whose two learners are in the frame (None: no row)."""
+    rows = []
+    for claim, where, better, worse in CLAIMS:
+        if frame is None or not {better, worse} <= set(frame["algorithm"]):
+            continue
+        middle, low, high = difference(frame, better, worse)
+        steps = round(frame["env_steps"].max(), -3)
+        rows.append(
+            {
+                "claim": f"On lumberjacks (in the paper: SMAC) {claim}",
+                "paper": "Shao et al. 2021 (MNMPG)",
+                "where": where,
+                "published": "",
+                "ran": f"lumberjacks, {steps:,} environment steps, the paper's preset, one update per episode",
+                "seeds": frame["seed"].nunique(),
+                "metric": f"{better} minus {worse}: mean greedy return over the last fifth of the run",
+                "ours": round(middle, 2),
+                "low": round(low, 2),
+                "high": round(high, 2),
+                "verdict": "reproduced" if judge(low, high) == "confirmed" else "not reproduced",
+                "command": "python benchmarks/grid_study.py run mnmpg-lumberjacks",
+                "chapter": "05",
+            }
+        )
+    return rows
+
+
+def write_ledger(rows: list[dict], path) -> None:
+    """Put ``rows`` behind the last row of chapter 05, in the place of rows with the same claims; the rest stays as it is."""
+    claims = {row["claim"] for row in rows}
+    with open(path, newline="", encoding="utf-8") as stream:
+        lines = [line for line in stream.read().splitlines(keepends=True) if next(csv.reader([line]))[0] not in claims]
+    last = max((i for i, line in enumerate(lines) if line.rstrip().endswith(",05")), default=len(lines) - 1)
+    text = io.StringIO()
+    csv.DictWriter(text, COLUMNS, lineterminator="\n").writerows(rows)
+    write_atomic(path, "".join([*lines[: last + 1], text.getvalue(), *lines[last + 1 :]]).encode())
+
+
+def main(argv=None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="put the rows into datasets/reproductions.csv")
+    options, rows = parser.parse_args(argv), ledger_rows(committed_runs())
+    for row in rows:
+        print(f"{row['verdict']:14} {row['claim']}: {row['ours']} [{row['low']}, {row['high']}], {row['seeds']} seeds")
+    if not rows:
+        print(missing())
+    elif options.write:
+        write_ledger(rows, dataset_folders()[0] / "reproductions.csv")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
