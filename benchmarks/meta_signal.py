@@ -56,7 +56,7 @@ def main() -> None:
     data = measure(options.stages, options.pairs, options.seed)
     stages = " ".join(map(str, options.stages))
     command = f"python benchmarks/meta_signal.py --stages {stages} --pairs {options.pairs} --seed {options.seed}"
-    notes = f"{options.pairs} pairs (D0, D1) of {WORLDS} episodes each, from copies of one team, at each of {len(options.stages)} stages"
+    notes = f"{options.pairs} pairs (D0, D1) of {WORLDS} episodes, copies of one team, at each of {len(options.stages)} stages"
     print(save_dataset(options.name, data, command=command, seeds=[options.seed], notes=notes, folder=options.folder))
 
 

@@ -155,12 +155,16 @@ ABLATIONS = {  # Shao et al. 2021, Figure 5: the learners of one panel, the full
     "meta interval (environment steps)": ("MNMPG", "MNMPG interval=1000", "MNMPG interval=2000"),
     "size K of z": ("MNMPG", "MNMPG K=1", "MNMPG K=10"),
 }
-MISSING = "The 200,000-step runs of this section are not in datasets/ yet ({file}, two seeds or more): there is no curve and no verdict."
+MISSING = (
+    "The 200,000-step runs of this section are not in datasets/ yet ({file}, two seeds or more): "
+    "there is no curve and no verdict."
+)
 
 
 def committed_runs():
     """All evaluations of MNMPG's study with QMIX's on the same world beside them, as a DataFrame; None while there is no
-    file, or not two seeds that all have. Rows: algorithm, seed, env_steps, return_mean; the seeds are those that every learner of the study has."""
+    file, or not two seeds that all have. Rows: algorithm, seed, env_steps, return_mean; the seeds are those that every
+    learner has."""
     import pandas as pd
 
     known = datasets()
