@@ -161,6 +161,7 @@ def plot_lambdas(studies: Mapping[str, Runs]):
             top.set_title(f"{NAMES[world]}: {number} seeds, {steps:,} environment steps", fontsize=11)
             below.set_xticks(range(len(runs.learners)), [n.replace("QMIX-GRE ", "GRE\n") for n in runs.learners], fontsize=9)
             below.axhline(1.0, color=INK, lw=1.0, ls=(0, (6, 2)))
+            below.set_ylim(top=1.003)
         axes[0][0].set_ylabel("team return,\nlast fifth")
         axes[1][0].set_ylabel("median entropy,\nlast fifth")
     return axes
