@@ -110,6 +110,15 @@ def test_parts_hold_every_trained_number_once_and_changes_are_named():
     assert study.changed(before, study.parts(team)) == ["phi", "zeta"]
 
 
+def test_the_log_keeps_every_meta_round():
+    world = mc.make("lumberjacks", num_envs=2, device="cpu", episode_limit=5)
+    team = mc.MNMPG(world.spec, mc.MNMPG.Config(hidden=8, batch_size=4, meta_interval=10, exercise_updates=1), device="cpu")
+    rounds, played, log = [], team.improvement, study.MetaLog()
+    team.improvement = lambda d0, d1: (rounds.append(float(played(d0, d1))), played(d0, d1))[1]
+    mc.Trainer(world, team, eval_every=100, eval_episodes=2, callbacks=[log]).fit(100, progress=False)
+    assert log.improvement == rounds and len(rounds) > 2
+
+
 def test_the_share_of_the_state():
     def encoder(states):
         return states, torch.full_like(states, 2.0)

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ..rollout import Context
 from ..seeds import make_generator
+from ..trainer import Callback
 from .claims import judge
 from .data import dataset_folders, datasets, load_dataset
 from .exercises import write_atomic
@@ -117,6 +118,16 @@ def parts(team) -> dict[str, Tensor]:
 def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> list[str]:
     """The names of the parts that are no longer bit for bit what they were, sorted."""
     return sorted(k for k in before if not torch.equal(before[k], after[k]))
+
+
+class MetaLog(Callback):
+    """Keeps R1 - R0 of every meta round of a run: ``Trainer(..., callbacks=[log])``, then ``log.improvement``, a list."""
+
+    def __init__(self):
+        self.improvement: list[float] = []
+
+    def on_iterate(self, trainer, metrics) -> None:
+        self.improvement.append(float(metrics["improvement"]))
 
 
 def share_of_state(encoder, states: Tensor) -> float:
