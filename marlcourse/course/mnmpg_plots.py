@@ -69,7 +69,7 @@ def plot_estimator(reading: str = "stored", rounds: int = 1, noise: float = 0.0,
     wrong = float((x <= 0).float().mean())
     with context():
         ax = plt.subplots(figsize=(7.2, 3.7), layout="constrained")[1]
-        reach = max(3.5 * spread, abs(truth) + 2)
+        reach = max(abs(float(x.mean())) + 3.5 * spread, abs(truth) + 2)
         ax.hist(
             x.numpy(), np.linspace(-reach, reach, 81), weights=np.full(repeats, 1 / repeats), color=COLOURS[reading], alpha=0.75
         )
