@@ -110,12 +110,18 @@ def test_only_optional_findings_leave_status_0(monkeypatch, capsys):
     assert "-> get it" in capsys.readouterr().out
 
 
-def test_a_notebook_in_the_wrong_environment_is_told(monkeypatch, tmp_path):
+def test_a_notebook_in_the_wrong_environment_is_told(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(doctor, "REPOSITORY", tmp_path)
     assert doctor.environment_problem() is None  # nothing was set up here
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv" / "marlcourse-complete").write_text("")
     assert "python3 course.py lab" in doctor.environment_problem()
+    monkeypatch.delenv("MARLCOURSE_STRICT", raising=False)
+    doctor.report()
+    assert "python3 course.py lab" in capsys.readouterr().out
+    monkeypatch.setenv("MARLCOURSE_STRICT", "1")  # an author's own run: no path of a Python in committed outputs
+    doctor.report()
+    assert "python3 course.py lab" not in capsys.readouterr().out
     monkeypatch.setattr(doctor.sys, "prefix", str(tmp_path / ".venv"))
     assert doctor.environment_problem() is None
 

@@ -37,7 +37,7 @@ class Question:
         blocks = [f"**{self.id}** {self.text}"]
         for letter, (text, why) in self.options.items():
             verdict = "Right" if letter == self.answer else "Not this one"
-            folded = f"<details><summary>I choose {letter}</summary>\n\n*{verdict}:* {why}\n\n</details>"
+            folded = f"<details><summary>I choose {letter}</summary>\n\n*{verdict}:* {why}\n\n</details>\n<br>"
             blocks.append(f"**{letter})** {text}\n\n{folded}")
         return "\n\n".join(blocks)
 

@@ -233,8 +233,8 @@ def check_greedy(greedy):
         [
             (
                 (q + 1e9).argmax(-1),
-                "greedy([[1, 5, 3], [-4, -2, -9]], everything available) lost the small differences between values: 5 + 1e9 and "
-                "3 + 1e9 are the same float32 number",
+                "greedy([[1, 5, 3], [-4, -2, -9]], everything available) lost the small differences between values: 5 + 1e9 "
+                "and 3 + 1e9 are the same float32 number",
                 "replace the values of unavailable actions (`masked_fill`) instead of adding to the others",
             )
         ],
