@@ -16,6 +16,8 @@ import torch
 from marlcourse.course import by_scale, claims, data, exercises, home, ledger, quiz, scale
 from marlcourse.course.exercises import ExerciseIncomplete, exercise, expect, mine_or_reference, mutate, require
 
+exercises.load_all()  # before a test puts another registry in its place: a module registers itself only once
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

@@ -158,12 +158,12 @@ def test_the_product_game_multiplies(a1, a2):
 @pytest.mark.parametrize("name", OWN)
 def test_pictures_keep_their_size_show_the_action_and_work_at_any_time(name):
     env = make(name, num_envs=2, **cpu)
-    env.reset(seed=0)
+    avail = env.reset(seed=0).avail
     before = [env.frame(0)]
-    draw = lambda high: torch.randint(high, (2, env.spec.n_agents), generator=torch.Generator().manual_seed(1))
+    order = None if avail is None else torch.rand(avail.shape, generator=torch.Generator().manual_seed(1))
     for _ in range(env.spec.episode_limit):
-        a = torch.full((2, 2, 1), 1.5) if isinstance(env.spec.actions, Box) else draw(env.spec.n_actions)
-        env.step(a)
+        a = torch.full((2, 2, 1), 1.5) if isinstance(env.spec.actions, Box) else (order * avail).argmax(-1)
+        avail = env.step(a).observation.avail
         before.append(env.frame(0))
     assert len({picture.shape for picture in before}) == 1
     assert all(p.dtype == np.uint8 and min(p.shape[:2]) >= 100 for p in before)
