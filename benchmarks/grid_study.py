@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -91,7 +92,7 @@ def play(study: str, name: str, seed: int, steps: int) -> None:
     run.save(place / "finished.json")
     for heavy in place.iterdir():  # the replay is not needed again
         if heavy.name not in ("finished.json", "team.pt"):
-            subprocess.run(["rm", "-r", str(heavy)], check=True) if heavy.is_dir() else heavy.unlink()
+            shutil.rmtree(heavy) if heavy.is_dir() else heavy.unlink()
 
 
 def run(study: str, names: list[str], seeds: list[int], steps: int, processes: int) -> int:
