@@ -2,12 +2,15 @@
 
     python benchmarks/grid_study.py list
     python benchmarks/grid_study.py run lumberjacks --processes 2      # resumable: call it again to go on
-    python benchmarks/grid_study.py run lumberjacks --learners QMIX VDN --seeds 5-19
+    python benchmarks/grid_study.py run lumberjacks --learners VDN IQL --steps 100000
+    python benchmarks/grid_study.py run evidence --seeds 0-19 --steps 40000
     python benchmarks/grid_study.py gather lumberjacks                 # datasets/grid_lumberjacks.csv from finished runs
 
-Every run is PyMARL's preset with 8 worlds, 8 updates per collect (one per episode) and batches of 32 episodes, on one
-thread; learners of one study differ in nothing but what their name says. An evaluation (8 greedy episodes) and a
-reading of the credit meter are taken at about every 1,000 environment steps. Runs lie in $MARLCOURSE_CACHE/grid_study.
+A learner may have run for fewer steps than another of its study (budget.md says which): ``gather`` takes the longest
+finished run of each learner and seed. Every run is PyMARL's preset with 8 worlds, 8 updates per collect (one per episode)
+and batches of 32 episodes, on one thread; learners of one study differ in nothing but what their name says. An evaluation
+(8 greedy episodes) and a reading of the credit meter are taken at about every 1,000 environment steps. Runs lie in
+$MARLCOURSE_CACHE/grid_study.
 """
 
 from __future__ import annotations
@@ -55,6 +58,7 @@ STUDIES: dict[str, tuple[str, dict[str, Any], tuple[str, ...], bool]] = {
         True,
     ),
     "mnmpg-lumberjacks": ("lumberjacks", {}, tuple(MNMPG), False),  # QMIX itself: study lumberjacks, the same world
+    "evidence": ("lumberjacks", {}, ("QMIX", "QMIX-simple", "QMIX-GRE 0.001"), False),  # short runs, many seeds
 }
 
 
@@ -139,17 +143,27 @@ def run(study: str, names: list[str], seeds: list[int], steps: int, processes: i
     return int(failed > 0)
 
 
-def gather(study: str, steps: int) -> None:
+def longest(study: str, name: str) -> list[Path]:
+    """The record of the longest finished run of each seed, in the order of the seeds."""
+    found = {}
+    for file in (cache_folder() / "grid_study").glob(f"{study}-[0-9]*/{name.replace(' ', '-')}/*/finished.json"):
+        seed, steps = int(file.parent.name), int(file.parents[2].name.rpartition("-")[2])
+        if steps > found.get(seed, (0, file))[0]:
+            found[seed] = (steps, file)
+    return [found[seed][1] for seed in sorted(found)]
+
+
+def gather(study: str) -> None:
     """datasets/grid_<study>.csv: one row per evaluation of every finished run."""
     import pandas as pd
 
     from marlcourse.course.data import save_dataset
 
-    root = folder(study, "x", 0, steps).parents[1]
-    tables, pooled, seconds, seeds = [], [], [], set()
+    tables, pooled, seconds, seeds, reached = [], [], [], set(), {}
     for name in STUDIES[study][2]:
-        for file in sorted((root / name.replace(" ", "-")).glob("*/finished.json"), key=lambda f: int(f.parent.name)):
+        for file in longest(study, name):
             one = mc.Run.load(file)
+            reached.setdefault(int(file.parents[2].name.rpartition("-")[2]), []).append(name)
             tables.append(one.frame().assign(algorithm=name, seed=one.seed))
             seconds.append(one.wall_time)
             seeds.add(one.seed)
@@ -157,14 +171,15 @@ def gather(study: str, steps: int) -> None:
                 of_run = {f"p{k:g}": v for k, v in pooled_percentiles([one]).items()}
                 pooled.append({"algorithm": name, "seed": one.seed, **of_run})
     if not tables:
-        raise SystemExit(f"No finished run of {study} in {root}: run it first.")
+        raise SystemExit(f"No finished run of {study} in {cache_folder()}: run it first.")
     table = pd.concat(tables).drop(columns=["wall_time", "entropy_quantiles"], errors="ignore")
     first = ["algorithm", "seed", "env_steps"]
     table = table[first + [c for c in table.columns if c not in first]]
     numbers = table.select_dtypes("float").columns
     table[numbers] = table[numbers].map(lambda x: float(f"{x:.5g}"))
     command = f"python benchmarks/grid_study.py run {study} && python benchmarks/grid_study.py gather {study}"
-    notes = f"{len(tables)} runs of {steps:,} environment steps; {min(seconds):.0f} to {max(seconds):.0f} s each on one thread"
+    budgets = "; ".join(f"{n:,} environment steps: {', '.join(dict.fromkeys(names))}" for n, names in reached.items())
+    notes = f"{len(tables)} runs, {min(seconds):.0f} to {max(seconds):.0f} s each on one thread; {budgets}"
     told = {"command": command, "seeds": sorted(seeds), "notes": notes}
     print(save_dataset(f"grid_{study.replace('-', '_')}.csv", table, **told))
     if pooled:
@@ -194,7 +209,7 @@ def main() -> int:
     if unknown := [name for name in names if name not in STUDIES[options.study][2]]:
         parser.error(f"{options.study} has no learner {', '.join(unknown)}; it has {', '.join(STUDIES[options.study][2])}")
     if options.what == "gather":
-        gather(options.study, options.steps)
+        gather(options.study)
         return 0
     if options.what == "one":
         play(options.study, names[0], options.seeds[0], options.steps)
