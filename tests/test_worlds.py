@@ -191,6 +191,21 @@ def test_worlds_share_nothing_and_restart_one_by_one():
     assert step.terminated.tolist() == [False, True, False]
 
 
+@pytest.mark.parametrize("name", ["lumberjacks", "traffic-junction-4", "two-step"])
+def test_a_reset_of_no_world_shows_the_present(name):
+    """It repeats the last step's observation, also where a saved state was put back in between."""
+    env, nobody = make(name, num_envs=3, seed=5, **cpu), torch.zeros(3, dtype=torch.bool)
+    first, saved = env.reset(), env.state_dict()
+    actions = torch.ones(3, env.spec.n_agents, dtype=torch.long)
+    seen = env.step(actions).observation
+    assert not torch.equal(seen.obs, first.obs)
+    for a, b in zip(env.reset(where=nobody), seen, strict=True):
+        assert torch.equal(a, b)
+    env.load_state_dict(saved)
+    for a, b in zip(env.reset(where=nobody), first, strict=True):
+        assert torch.equal(a, b)
+
+
 @pytest.mark.parametrize("name", OWN)
 def test_a_state_before_the_first_reset_can_be_saved_too(name):
     env = make(name, num_envs=2, **cpu)

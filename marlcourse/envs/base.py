@@ -76,6 +76,7 @@ class World:
         self.clock = torch.zeros(self.num_envs, dtype=torch.long, device=self.device)
         self.illegal = torch.zeros((), dtype=torch.bool, device=self.device)
         self.state: dict[str, Tensor] | None = None
+        self.latest: Observation | None = None  # what the last step showed, as long as it is true
 
     def _draw_start(self) -> dict[str, Tensor]:
         return {}
@@ -104,13 +105,15 @@ class World:
                 f"not {where.dtype} of shape {list(where.shape)}."
             )
         if where is not None and self.state is not None and self.device.type == "cpu" and not where.any():
-            return self._observe(self.state)  # nobody begins: nothing is drawn (a GPU would have to be asked, and waits)
+            # Nobody begins: nothing is drawn, and the last step's observation stands (a GPU would have to be asked, and waits).
+            return self._observe(self.state) if self.latest is None else self.latest
         start = self._start(self._draw_start())
         where = torch.ones_like(self.running) if where is None else where
         self.state = start if self.state is None else _choose(where, start, self.state)
         self.clock = torch.where(where, 0, self.clock)
         self.running = self.running | where
-        return self._observe(self.state)
+        self.latest = self._observe(self.state)
+        return self.latest
 
     def step(self, actions: Tensor) -> Step:
         """Play one joint action per world; finished worlds stand still with reward 0."""
@@ -125,7 +128,8 @@ class World:
         reward = torch.where(self.running, reward, 0.0)
         info = {k: torch.where(self.running, v, torch.zeros_like(v)) for k, v in info.items()}
         self.running = self.running & ~(terminated | truncated)
-        return Step(self._observe(self.state), reward, terminated, truncated, info)
+        self.latest = self._observe(self.state)
+        return Step(self.latest, reward, terminated, truncated, info)
 
     def _checked(self, actions: Tensor) -> Tensor:
         """The joint action, refused at once on the CPU, marked by a flag on a GPU, where it cannot be played."""
@@ -170,6 +174,7 @@ class World:
         self.generator.set_state(state["generator"].cpu())
         self.running, self.clock = state["running"].to(self.device), state["clock"].to(self.device)
         self.state = None if state["state"] is None else {k: v.to(self.device) for k, v in state["state"].items()}
+        self.latest = None
 
     def close(self) -> None:
         """Nothing to release."""
