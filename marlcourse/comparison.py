@@ -22,6 +22,7 @@ import torch
 from .config import shown, whole
 from .core import Algorithm, EnvSpec
 from .envs import make
+from .stopping import no_bars
 from .trainer import Callback, Run, Trainer, plain, versions, write_atomically
 
 Make = Callable[[EnvSpec, int], Algorithm]
@@ -253,8 +254,7 @@ class _Tell(Callback):
 def _bar(total: int, progress: bool):
     from tqdm.auto import tqdm
 
-    quiet = not progress or os.environ.get("MARLCOURSE_PROGRESS") == "0" or os.environ.get("MARLCOURSE_SCALE") == "ci"
-    return tqdm(total=total, unit="step", delay=1, mininterval=0.5, disable=quiet, leave=False)
+    return tqdm(total=total, unit="step", delay=1, mininterval=0.5, disable=not progress or no_bars(), leave=False)
 
 
 # ---- what shapes a run ---------------------------------------------------------------------------------------------

@@ -6,9 +6,7 @@ import dataclasses
 import json
 import os
 import platform
-import signal
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from .device import pick_device
 from .evaluation import evaluate
 from .rollout import Context
 from .seeds import derive_seed
+from .stopping import StopButton, no_bars
 
 
 @dataclasses.dataclass
@@ -175,7 +174,7 @@ class Trainer:
         began = time.perf_counter() - self.run.wall_time
         self.run.interrupted = False
         self._call("on_start")
-        with _StopButton() as stop, _bar(steps, self, progress) as bar:
+        with StopButton() as stop, _bar(steps, self, progress) as bar:
             while self.env_steps < steps and not stop.pressed:
                 if self.env_steps >= self.next_eval:
                     self._evaluate(began)
@@ -337,31 +336,10 @@ def free_memory() -> float:
     return float(psutil.virtual_memory().available)
 
 
-class _StopButton:
-    """Turns the first interrupt into a polite request; only in the main thread, where interrupts arrive."""
-
-    def __enter__(self) -> _StopButton:
-        self.pressed, self.old = False, None
-        if threading.current_thread() is threading.main_thread():
-            self.old = signal.signal(signal.SIGINT, self._press)
-        return self
-
-    def _press(self, signum, frame) -> None:
-        if self.pressed:
-            raise KeyboardInterrupt
-        self.pressed = True
-        print("Stopping after this round (interrupt again to stop at once).", file=sys.stderr)
-
-    def __exit__(self, *exc) -> None:
-        if self.old is not None:
-            signal.signal(signal.SIGINT, self.old)
-
-
 def _bar(steps: int, trainer: Trainer, progress: bool):
     """A progress bar that appears when a fit lasts longer than a second; none at ci scale or with MARLCOURSE_PROGRESS=0."""
     from tqdm.auto import tqdm
 
-    quiet = not progress or os.environ.get("MARLCOURSE_PROGRESS") == "0" or os.environ.get("MARLCOURSE_SCALE") == "ci"
     name = f"{trainer.run.algorithm} on {trainer.run.env}"
     return tqdm(
         total=steps,
@@ -370,6 +348,6 @@ def _bar(steps: int, trainer: Trainer, progress: bool):
         unit="step",
         delay=1,
         mininterval=0.5,
-        disable=quiet,
+        disable=not progress or no_bars(),
         leave=False,
     )

@@ -24,7 +24,6 @@ from marlcourse.course.matrix_study import (
     fit_table,
     fit_tables,
     kinds_of_data,
-    stoppable,
     two_step_vdn,
     vdn_fit,
 )
@@ -215,23 +214,6 @@ def test_the_stop_button_keeps_what_was_learned(capsys):
     assert stopped.updates == whole.updates == 3 and torch.equal(stopped.table, whole.table)
     assert "VDN: stopped after 3 of 50 steps" in capsys.readouterr().out
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
-def test_one_stop_ends_the_loops_around_as_well(capsys):
-    seen = []
-    for outer in stoppable("ab", "outer", progress=False):
-        for inner in stoppable(range(2), "inner", progress=False):
-            seen.append((outer, inner))
-            if (outer, inner) == ("a", 1):
-                signal.raise_signal(signal.SIGINT)  # in the last step of the inner one
-    assert seen == [("a", 0), ("a", 1)]
-    text = capsys.readouterr().out
-    assert "outer: stopped after 1 of 2 steps" in text and "inner" not in text
-
-
-def test_a_loop_that_is_not_stopped_runs_to_its_end(capsys):
-    assert list(stoppable("abc", progress=False)) == ["a", "b", "c"]
-    assert not capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -92,17 +92,6 @@ def test_any_seed_that_follows_the_readers_will_do():
     ch00.check_train.verify(train)
 
 
-def test_the_stop_button_keeps_what_is_done(capsys):
-    def work(k):
-        if k == 3:
-            raise KeyboardInterrupt
-        return k * k
-
-    assert start.one_by_one(work, range(3), "squares") == [0, 1, 4]
-    assert start.one_by_one(work, range(9), "squares") == [0, 1, 4]
-    assert "3 done" in capsys.readouterr().err
-
-
 def test_pictures_carry_the_numbers():
     figure = start.plot_before_after({"a": np.array([8.0, 8.0, 7.0, 0.0]), "b": np.array([1.0])})
     words = [t.get_text() for t in figure.axes[0].texts]

@@ -29,11 +29,11 @@ from ..meters import PERCENTILES, CreditMeter, percentiles
 from ..nets.agents import RecurrentAgent
 from ..nets.mixers import MonotonicMixer
 from ..rollout import Collector
+from ..stopping import stoppable
 from ..trainer import Run, Trainer
 from .claims import ClaimCard
 from .data import dataset_folders, load_dataset
 from .exercises import write_atomic
-from .matrix_study import stoppable
 
 WORLDS = {"lumberjacks": ("lumberjacks", 2), "junction": ("traffic-junction-10", 10)}  # our word -> (world, agents)
 TITLES = {"lumberjacks": "Lumberjacks, 2 agents", "junction": "TrafficJunction10, 10 agents"}

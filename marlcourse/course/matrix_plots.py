@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ..envs.matrix import GAMES
-from ..trainer import _StopButton
+from ..stopping import StopButton
 from . import scale
 from .matrix_study import GRID, METHODS, Fit, action_values, fit_table, two_step_vdn
 
@@ -238,7 +238,7 @@ def plot_table(
     from tqdm.auto import tqdm
 
     fits, total, title = {}, len(methods) * steps, f"{game_name(table)}, epsilon {epsilon:g}"
-    with tqdm(total=total, leave=False, disable=tick is not None or scale() == "ci") as bar, _StopButton() as stop:
+    with tqdm(total=total, leave=False, disable=tick is not None or scale() == "ci") as bar, StopButton() as stop:
 
         def told(done: int) -> None:  # updates of the method under way
             bar.update(1)

@@ -7,7 +7,7 @@ weight per row, which the ``mask`` carries.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ from ..core import Algorithm, EpisodeBatch
 from ..ensemble import Ensemble
 from ..envs.matrix import MatrixGame
 from ..exploration import Schedule, constant
-from ..trainer import _StopButton
+from ..stopping import stoppable
 
 METHODS: dict[str, type] = {"IQL": IQL, "VDN": VDN, "QMIX": QMIX, "OW-QMIX": OWQMIX, "CW-QMIX": CWQMIX, "QTRAN": QTRAN}
 GRID = (("qtran", "climbing", "penalty-10"), ("xor", "or", "two-step-2b"))  # the chapter's tables: 3x3, 2x2
@@ -295,30 +295,6 @@ def _continue_from(members: Ensemble, start: Fit) -> None:
                         "use as many seeds and the same table size."
                     )
                 value.copy_(start.parameters[name])
-
-
-def stoppable(steps: Iterable, name: str = "training", progress: bool = True) -> Iterator:
-    """The steps one by one, as ``for step in stoppable(range(500), "QMIX")``, in a loop that can be stopped without loss.
-
-    A bar appears after a second (none at ci scale, or without ``progress``). The stop button (an interrupt) ends the loop
-    after the step under way, and one line says how far it came; what the loop has changed so far stays. A second interrupt
-    stops at once. A stoppable loop around this one ends as well, after its own step.
-    """
-    from tqdm.auto import tqdm
-
-    from . import scale
-
-    steps, hidden = list(steps), not progress or scale() == "ci"
-    with _StopButton() as stop:
-        for done, step in enumerate(tqdm(steps, desc=name, delay=1, leave=False, disable=hidden), 1):
-            yield step
-            if stop.pressed:
-                around = getattr(stop.old, "__self__", None)  # the button of a loop around this one
-                if isinstance(around, _StopButton):
-                    around.pressed = True
-                if done < len(steps):
-                    print(f"{name}: stopped after {done} of {len(steps)} steps; what was learned so far is kept.")
-                return
 
 
 # ---- the two-step game, on paper ----

@@ -19,6 +19,7 @@ from ..algorithms.qmix import QMIX
 from ..core import EnvSpec, EpisodeBatch
 from ..ensemble import Ensemble
 from ..envs.two_rooms import WALK, TwoRooms
+from ..stopping import stoppable
 
 SETTINGS = dict(lr=2e-2, optimizer=torch.optim.Adam, hidden=16, embed=8, recurrent=False, last_action=False)
 TARGET_EVERY = 10  # updates between hard copies
@@ -134,8 +135,6 @@ def train(
     ``change``: applied to the batch before training (padding, say); greedy play is always judged on the true episodes.
     The stop button ends the run after the update under way and keeps what was learned.
     """
-    from .matrix_study import stoppable
-
     batch = every_episode(doors, corridor)
     asked = one_for_each_lamp(batch)
     right = 1 + asked.obs[:, 0, :, :doors].argmax(-1)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable, Iterable
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -76,20 +72,6 @@ def shares(returns) -> list[float]:
     """The share of episodes (or teams) that earned 0, 1, 7 and 8."""
     returns = np.asarray(returns, dtype=float).round().astype(int)
     return [float((returns == value).mean()) for value in RETURNS]
-
-
-def one_by_one(work: Callable, items: Iterable, label: str) -> list:
-    """[work(item) for item in items] under a progress bar; the stop button ends it and keeps what is done so far."""
-    from tqdm.auto import tqdm
-
-    quiet = os.environ.get("MARLCOURSE_PROGRESS") == "0" or os.environ.get("MARLCOURSE_SCALE") == "ci"
-    done: list = []
-    try:
-        for item in tqdm(list(items), desc=label, leave=False, disable=quiet):
-            done.append(work(item))
-    except KeyboardInterrupt:
-        print(f"Stopped: {len(done)} done.", file=sys.stderr)
-    return done
 
 
 # ---------------------------------------------------------------------------------------------------------- pictures

@@ -1,0 +1,425 @@
+"""Chapter 06, evidence: the interquartile mean, the seed as the unit, the bootstrap, the probability of improvement, an
+evaluation script, a claim card."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import torch
+
+from marlcourse.course import evidence_study as study
+from marlcourse.course.exercises import exercise, expect, mine_or_reference, require
+from marlcourse.course.quiz import Question, Quiz
+
+__all__ = ["QUIZ", "mine_or_reference"]
+
+
+def meant(got, known, otherwise):
+    """The hint of the known wrong answer [(number or list, hint), ...] that `got` is, else `otherwise`."""
+    for wrong, hint in known:
+        try:
+            if np.shape(got) == np.shape(wrong) and np.allclose(np.asarray(got, float), np.asarray(wrong, float), atol=1e-6):
+                return hint
+        except (TypeError, ValueError):
+            break
+    return otherwise
+
+
+def drawn(g, *shape):
+    return torch.randn(*shape, generator=g, dtype=torch.double).numpy()
+
+
+# ------------------------------------------------------------------------------------------------ 6.1
+
+
+def iqm(x):
+    """x [n], one score a seed -> the mean of its middle half"""
+    return study.iqm(x)
+
+
+@exercise(
+    "6.1",
+    title="the interquartile mean",
+    reference=iqm,
+    hints=[
+        "Sort. How many scores are a quarter of n, rounded down to a whole number?",
+        "Set that many aside at *both* ends, and take the mean of what is left.",
+        "`cut = len(x) // 4`, `np.sort(x)[cut : len(x) - cut].mean()`",
+    ],
+    difficulty=1,
+    importance=4,
+    minutes=6,
+    agree=lambda f, g: torch.tensor(float(f(drawn(g, int(torch.randint(3, 25, (1,), generator=g)))))),
+)
+def check_iqm(iqm):
+    x = np.array([9.0, 1.0, 3.0, 100.0, 2.0, 5.0, 4.0, 8.0])
+    got = iqm(x)
+    known = [
+        (16.5, "this is the mean: nothing was set aside"),
+        (4.5, "this is the median: only the two middle scores are left; keep the whole middle half"),
+        (27.5, "sort first: a quarter of the *scores* is set aside, not of the places in the array"),
+        (31 / 6, "a quarter of eight scores is two, at each end"),
+    ]
+    expect(got, 5.0, call="iqm([9, 1, 3, 100, 2, 5, 4, 8])", hint=meant(got, known, "sorted 1 2 | 3 4 5 8 | 9 100"))
+    got = iqm(np.array([0.0, 6.0, 1.0, 2.0, 90.0]))
+    known = [(2.0, "a quarter of five is 1.25: round *down*, one score at each end"), (19.8, "this is the mean")]
+    expect(got, 3.0, call="iqm([0, 6, 1, 2, 90])", hint=meant(got, known, "sorted 0 | 1 2 6 | 90"))
+    expect(
+        iqm(np.array([1.0, 2.0, 6.0])),
+        3.0,
+        call="iqm([1, 2, 6])",
+        hint="a quarter of three, rounded down, is nothing: with three seeds it is the mean. Mind that x[0:-0] is empty",
+    )
+
+
+# ------------------------------------------------------------------------------------------------ 6.2
+
+
+def seed_error(returns):
+    """returns [S,E]: E episodes of each of S seeds -> standard error of the learner's mean return"""
+    return study.standard_error(returns.mean(1))
+
+
+@exercise(
+    "6.2",
+    title="the seed is the unit",
+    reference=seed_error,
+    hints=[
+        "Which numbers are independent draws of what the learner can do: the S E episodes, or the S runs?",
+        "First one mean for each seed. Then the standard deviation of those S numbers (ddof=1), over the root of their number.",
+        "`means = returns.mean(1)`, `return means.std(ddof=1) / len(means) ** 0.5`",
+    ],
+    difficulty=2,
+    importance=5,
+    minutes=8,
+    points=2,
+    agree=lambda f, g: torch.tensor(float(f(drawn(g, 6, 4) + 3 * drawn(g, 6, 1)))),
+)
+def check_seed_error(seed_error):
+    returns = np.array([[8.0, 12.0], [18.0, 22.0], [28.0, 32.0]])
+    got = seed_error(returns)
+    known = [
+        (returns.std(ddof=1) / 6**0.5, "six episodes, but only three runs: episodes of one seed share its weights"),
+        (returns.std() / 6**0.5, "six episodes, but only three runs: episodes of one seed share its weights"),
+        (10 / 6**0.5, "the spread is that of the seeds; divide by the root of the number of *seeds*"),
+        (10.0, "this is the spread of the seeds; the error of their mean is smaller by the root of 3"),
+        (returns.mean(1).std() / 3**0.5, "three seeds give two differences: ddof=1"),
+        (returns.mean(0).std(ddof=1) / 2**0.5, "the means run over the seeds here: axis 1 holds the episodes"),
+        (returns.std(1, ddof=1).mean() / 3**0.5, "this is the spread within a seed; how far apart are the seeds?"),
+    ]
+    hint = meant(got, known, "means 10, 20, 30; their standard deviation is 10; over the root of 3")
+    expect(got, 10 / 3**0.5, call="seed_error([[8, 12], [18, 22], [28, 32]])", hint=hint)
+    often = np.repeat(returns, 100, axis=1)
+    expect(
+        seed_error(often),
+        10 / 3**0.5,
+        call="seed_error(the same seeds with 100 times the episodes)",
+        hint="more episodes of the same three teams are no new teams: the error stays",
+    )
+    expect(
+        seed_error(np.array([[1.0, 5.0, 3.0], [3.0, 3.0, 3.0]])),
+        0.0,
+        call="seed_error([[1, 5, 3], [3, 3, 3]])",
+        hint="two seeds with one and the same mean",
+    )
+
+
+# ------------------------------------------------------------------------------------------------ 6.3
+
+
+def bootstrap_interval(x, indices):
+    """x [n] scores, indices [R,n]: the seeds of each redraw -> (low, high) of the mean, the middle 95 %"""
+    means = x[indices].mean(1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return low, high
+
+
+@exercise(
+    "6.3",
+    title="a bootstrap interval",
+    reference=bootstrap_interval,
+    hints=[
+        "`x[indices]` holds one redrawn set of seeds in each row: [R,n]. One mean for each row.",
+        "The middle 95 % leave 2.5 % of the means below and 2.5 % above: `np.percentile`.",
+        "`low, high = np.percentile(x[indices].mean(1), [2.5, 97.5])`",
+    ],
+    difficulty=2,
+    importance=5,
+    minutes=8,
+    points=2,
+    agree=lambda f, g: torch.tensor(
+        [float(v) for v in f(drawn(g, 7), torch.randint(0, 7, (200, 7), generator=g).numpy())], dtype=torch.double
+    ),
+)
+def check_bootstrap_interval(bootstrap_interval):
+    x, indices = np.array([1.0, 2.0, 6.0]), np.array(list(product(range(3), repeat=3)) * 10)
+    means = np.sort(x[indices].mean(1))
+    got = bootstrap_interval(x, indices)
+    known = [
+        (np.percentile(means, [5, 95]), "this is the middle 90 %: 2.5 % on each side"),
+        (np.percentile(x, [2.5, 97.5]), "these are percentiles of the scores: the redraws are not used"),
+        (np.percentile(x[indices], [2.5, 97.5]), "these are percentiles of single seeds: take a mean over each row first"),
+        (
+            [means.mean() - 1.96 * means.std(), means.mean() + 1.96 * means.std()],
+            "this assumes a bell: the percentile interval reads the means themselves",
+        ),
+        (np.percentile(x[indices].mean(0), [2.5, 97.5]), "the mean runs over the redraws here: a row is one redraw"),
+    ]
+    hint = meant(
+        got, known, "27 different redraws, with means from 1 (seed 0 three times) to 6; np.percentile(means, [2.5, 97.5])"
+    )
+    low, high = np.percentile(means, [2.5, 97.5])
+    expect(got, (low, high), call="bootstrap_interval([1, 2, 6], all 27 redraws, ten times each)", hint=hint)
+    rng = np.random.default_rng(0)
+    x, indices = rng.normal(size=8), rng.integers(0, 8, (500, 8))
+    low, high = np.percentile(x[indices].mean(1), [2.5, 97.5])
+    expect(bootstrap_interval(x, indices), (low, high), call="bootstrap_interval(8 scores, 500 redraws)", hint="use `indices`")
+
+
+# ------------------------------------------------------------------------------------------------ 6.4
+
+
+def improvement(x, y):
+    """x [n], y [m] scores -> the probability that a run of X scores above a run of Y, ties one half"""
+    return study.probability_of_improvement(x, y)
+
+
+@exercise(
+    "6.4",
+    title="the probability of improvement",
+    reference=improvement,
+    hints=[
+        "Every run of X meets every run of Y: n m pairs. An axis more makes the table of all comparisons [n,m].",
+        "`x[:, None] > y` says who wins; `x[:, None] == y` where they tie.",
+        "`return ((x[:, None] > y) + 0.5 * (x[:, None] == y)).mean()`",
+    ],
+    difficulty=2,
+    importance=4,
+    minutes=8,
+    agree=lambda f, g: torch.tensor(
+        float(f(torch.randint(0, 6, (5,), generator=g).numpy(), torch.randint(0, 6, (7,), generator=g).numpy()))
+    ),
+)
+def check_improvement(improvement):
+    x, y = np.array([3.0, 5.0]), np.array([1.0, 3.0, 6.0])
+    got = improvement(x, y)
+    known = [
+        (3 / 6, "a tie counts one half, not nothing"),
+        (4 / 6, "a tie counts one half, not one"),
+        (2.5 / 6, "this is the probability that Y is above X"),
+        (3.5, "divide by the number of pairs"),
+        (3 / 5, "a tie is a pair too: half a win out of six pairs"),
+        (1.0, "this compares two means; how often does a single run win?"),
+    ]
+    hint = meant(got, known, "wins 3>1, 5>1, 5>3; the tie 3=3 counts one half; six pairs")
+    expect(got, 3.5 / 6, call="improvement([3, 5], [1, 3, 6])", hint=hint)
+    expect(improvement(y, x), 2.5 / 6, call="improvement([1, 3, 6], [3, 5])", hint="the other way round: 1 less the first")
+    expect(
+        improvement(np.array([1.0, 1.0, 1.0]), np.array([0.0, 0.0, 100.0])),
+        2 / 3,
+        call="improvement([1, 1, 1], [0, 0, 100])",
+        hint="it counts who is ahead and not by how much",
+    )
+
+
+# ------------------------------------------------------------------------------------------------ 6.5
+
+
+def fair_scores(runs, evaluate):
+    """runs {seed: [checkpoint, ...]}; evaluate(checkpoint, episodes) -> mean return on that set of episodes, 0 or 1
+    -> list of one score for each seed"""
+    scores = []
+    for checkpoints in runs.values():
+        best = max(checkpoints, key=lambda c: evaluate(c, 0))
+        scores.append(evaluate(best, 1))
+    return scores
+
+
+class Table:
+    """Checkpoints are names; returns on episodes 0 and 1 are looked up, and every look is written down."""
+
+    def __init__(self, returns):
+        self.returns, self.looks = returns, []
+
+    def __call__(self, checkpoint, episodes):
+        self.looks.append((checkpoint, episodes))
+        return self.returns[checkpoint][episodes]
+
+
+def random_runs(g):
+    values = torch.randn(4, 5, 2, generator=g, dtype=torch.double).tolist()
+    runs = {seed: [f"{seed}.{k}" for k in range(5)] for seed in range(4)}
+    return runs, Table({f"{s}.{k}": values[s][k] for s in range(4) for k in range(5)})
+
+
+def answered(fair_scores, g):
+    return torch.tensor([float(v) for v in fair_scores(*random_runs(g))], dtype=torch.double)
+
+
+@exercise(
+    "6.5",
+    title="find the bugs in an evaluation script",
+    reference=fair_scores,
+    hints=[
+        "Hold the two lines that fill `scores` against the sentence of the task. Which runs count? Which episodes?",
+        "A checkpoint that was chosen for its luck on some episodes must be judged on others: choose on 0, report on 1.",
+        "`best = max(checkpoints, key=lambda c: evaluate(c, 0))`, `scores.append(evaluate(best, 1))`, and no `if`.",
+    ],
+    difficulty=2,
+    importance=5,
+    minutes=10,
+    points=2,
+    agree=answered,
+)
+def check_fair_scores(fair_scores):
+    returns = {"a": (10.0, 4.0), "b": (6.0, 9.0), "c": (-3.0, -5.0), "d": (-1.0, -2.0), "e": (2.0, 7.0), "f": (5.0, 1.0)}
+    table, runs = Table(returns), {0: ["a", "b"], 1: ["c", "d"], 2: ["e", "f"]}
+    got = fair_scores(runs, table)
+    known = [
+        ([10.0, -1.0, 5.0], "these are the returns that chose the checkpoints: judge the chosen ones on the other episodes"),
+        ([10.0, 5.0], "seed 1 is missing, and the episodes that chose also judge"),
+        ([4.0, 1.0], "seed 1 is missing: a run that failed is a result"),
+        ([9.0, -2.0, 7.0], "the best on episodes 1 itself: that is the same mistake on another set"),
+        ([9.0, -2.0, 1.0], "this takes the last checkpoint; the text promises the one with the best validation return"),
+        ([6.0, -1.0, 2.0], "chosen on 1 and reported on 0: the text says validation is 0"),
+    ]
+    require(isinstance(got, (list, tuple)), "fair_scores returned no list.", hint="one score for each seed, in their order")
+    hint = meant(list(got), known, "seed 0: a is chosen (10 > 6) and scores 4; seed 1: d, -2; seed 2: f, 1")
+    require(len(got) == 3, f"fair_scores returned {len(got)} scores for 3 seeds: {list(got)}", hint=hint)
+    expect(list(got), [4.0, -2.0, 1.0], call="fair_scores(three seeds with two checkpoints each)", hint=hint)
+
+
+# ------------------------------------------------------------------------------------------------ 6.6
+
+
+def reading():
+    """The report on card 6.X -> your reading"""
+    return {"verdict": "no difference", "unequal": "tuning", "optimistic": "metric", "null": 8 / 9}
+
+
+@exercise(
+    "6.6",
+    title="read a claim card",
+    reference=reading,
+    hints=[
+        "verdict: does the interval of the difference exclude 0? unequal: which row gives one side more than the other?",
+        "optimistic: which row rewards luck, on both sides (section 6)? null: section 7, eight settings against one.",
+        "An interval that holds 0 shows no difference. The rows are `tuning` and `metric`. Best of k against 1: k / (k + 1).",
+    ],
+    difficulty=2,
+    importance=5,
+    minutes=10,
+    points=2,
+    agree=lambda f, g: torch.tensor([float(f()["null"]), *(float(len(f()[k])) for k in ("verdict", "unequal", "optimistic"))]),
+)
+def check_reading(reading):
+    got = reading()
+    require(isinstance(got, dict), f"reading() returned {got!r}.", hint="a dictionary with four keys")
+    keys = {"verdict", "unequal", "optimistic", "null"}
+    require(
+        set(got) == keys, f"reading() returned the keys {sorted(map(str, got))}.", hint="verdict, unequal, optimistic, null"
+    )
+    verdict_hints = {
+        "confirmed": "[-3, 27] holds 0: these runs do not exclude that B is worse",
+        "refuted": "[-3, 27] holds 12 and 27 too: that B is better is not excluded; it is not shown",
+    }
+    expect(
+        got["verdict"],
+        "no difference",
+        call='reading()["verdict"]',
+        hint=verdict_hints.get(got["verdict"], "one of: confirmed, no difference, refuted"),
+    )
+    unequal = {
+        "seeds": "five of each: few, but equal",
+        "budget": "the same number of environment steps",
+        "metric": "the same for both sides: biased, but equally",
+        "margin": "it is the same rule for both",
+    }
+    expect(
+        got["unequal"],
+        "tuning",
+        call='reading()["unequal"]',
+        hint=unequal.get(got["unequal"], "a row of the card: metric, margin, budget, tuning or seeds"),
+    )
+    optimistic = {
+        "tuning": "that is unequal already; which row makes *both* look better than they are?",
+        "seeds": "few seeds make it unsure, not high",
+        "budget": "a budget is no estimate",
+    }
+    expect(
+        got["optimistic"],
+        "metric",
+        call='reading()["optimistic"]',
+        hint=optimistic.get(got["optimistic"], "a row of the card; think of the maximum of many noisy numbers"),
+    )
+    null = {1 / 2: "with one setting on each side", 7 / 8: "eight settings of B and one of A: nine groups in all"}
+    close = [hint for value, hint in null.items() if isinstance(got["null"], (int, float)) and abs(got["null"] - value) < 1e-3]
+    expect(
+        got["null"],
+        8 / 9,
+        call='reading()["null"]',
+        hint=(close + ["nine equal groups; the largest mean is one of B's eight with which probability?"])[0],
+        rtol=1e-2,
+    )
+
+
+QUIZ = Quiz(
+    "6",
+    [
+        Question(
+            "6.q1",
+            "You have 3 seeds and computing time for 97 more episodes of evaluation, or for one more seed. What makes the "
+            "error of the learner's mean smaller, when the seeds differ far more than the episodes of one seed?",
+            {
+                "a": ("the episodes", "they make each seed's own mean sharper, and the spread between seeds stays"),
+                "b": ("the seed", "between-seed spread falls only with the number of seeds"),
+                "c": ("both alike", "the episodes of one seed share its weights: they are no independent draws"),
+            },
+            answer="b",
+        ),
+        Question(
+            "6.q2",
+            "The 95 % percentile bootstrap interval of the mean of three seeds reaches from the lowest to the highest of them. "
+            "How often does such an interval hold the true mean, when scores are symmetric about it?",
+            {
+                "a": ("in 95 % of cases", "that is its name; it would be right for many seeds"),
+                "b": ("in 100 % of cases", "three seeds fall on one side of the mean more often than one thinks"),
+                "c": ("in 75 % of cases", "it fails when all three lie above, 1/8, or all below, 1/8"),
+            },
+            answer="c",
+        ),
+        Question(
+            "6.q3",
+            "The probability of improvement of A over B is .55, with a 95 % interval [.36, .73]. What do you write?",
+            {
+                "a": ("these runs show no difference", ".5 lies well inside: a coin would do as well"),
+                "b": ("A is better in 55 % of the games", "it compares runs, not games, and .36 is as possible as .73"),
+                "c": ("A and B are equal", "that is more than the runs say: .36 and .73 are possible too"),
+            },
+            answer="a",
+        ),
+        Question(
+            "6.q4",
+            "A table reports for each run its best evaluation over training. What is the trouble, if both learners do it?",
+            {
+                "a": ("none: it is fair", "it favours whoever is noisier or was evaluated more often"),
+                "b": ("the maximum of noisy numbers is too high, and more so for the noisier learner",
+                      "with pure noise it grows with the number of evaluations"),
+                "c": ("it takes longer to compute", "it is cheap; that is part of its charm"),
+            },
+            answer="b",
+        ),
+        Question(
+            "6.q5",
+            "A new method was tuned over 9 settings, the old one ran with 1, and in truth they are the same. How often is the "
+            "new one ahead?",
+            {
+                "a": ("in 9 of 10 comparisons", "ten equal groups, nine of them its own: k / (k + 1)"),
+                "b": ("in half of them", "that holds for one setting each"),
+                "c": ("in all of them", "the old one's single group is the largest of ten once in a while"),
+            },
+            answer="a",
+        ),
+    ],
+)  # fmt: skip

@@ -1,0 +1,298 @@
+"""The pictures of chapter 06, and its explorer. Each function draws one figure of what :mod:`.evidence_study` computes."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ..viz.curves import _thousands
+from ..viz.style import INK, context, styles
+from . import evidence_study as study
+
+UNIT = "greedy team return, mean over the last fifth of the run"
+WORLD = "lumberjacks"
+STATISTICS = {"interquartile mean": study.iqm, "mean": np.mean, "median": np.median}
+APART, TOGETHER, AGAINST = "#0072B2", "#C9D6DE", "#D55E00"
+
+
+def _axes(rows=1, columns=1, size=(6.4, 3.8), **options):
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(rows, columns, figsize=size, layout="constrained", **options)
+
+
+@functools.lru_cache(maxsize=4)
+def _committed(name: str = "grid_evidence"):
+    return study.committed(name)
+
+
+def _spread(n: int, width: float = 0.13, seed: int = 1) -> np.ndarray:
+    """Small vertical shifts [n], so that equal scores do not hide one another."""
+    return width * (2 * np.random.default_rng(seed).random(n) - 1)
+
+
+def _dots(ax, scores: Mapping[str, np.ndarray], chosen, looks) -> None:
+    """One row a learner, one dot a seed; the chosen seeds in colour, the others pale."""
+    for row, (name, x) in enumerate(scores.items()):
+        shift = row + 0.16 + _spread(len(x))
+        picked = np.isin(np.arange(len(x)), chosen)
+        ax.scatter(x[~picked], shift[~picked], s=24, facecolor="white", edgecolor=looks[name]["color"], lw=0.9, alpha=0.45)
+        ax.scatter(x[picked], shift[picked], s=34, color=looks[name]["color"], zorder=3)
+    ax.set_yticks(range(len(scores)), list(scores))
+    ax.set_ylim(len(scores) - 0.45, -0.45)
+    ax.grid(axis="y", visible=False)
+
+
+def plot_bars(scores: Mapping[str, np.ndarray], few: Sequence[int], steps: int):
+    """Left the chosen few seeds, right all: every seed a dot, and mean +- one standard error, "error bars". scores [n] each."""
+    looks = styles(scores)
+    n = min(map(len, scores.values()))
+    with context():
+        figure, axes = _axes(1, 2, size=(9.4, 2.9), sharex=True, sharey=True)
+        for ax, chosen in zip(axes, (list(few), range(n))):
+            _dots(ax, scores, chosen, looks)
+            for row, (name, x) in enumerate(scores.items()):
+                picked = x[list(chosen)]
+                bar = {"fmt": "D", "ms": 7, "capsize": 5, "lw": 2.2, "mec": "white", "color": looks[name]["color"]}
+                ax.errorbar(picked.mean(), row - 0.2, xerr=study.standard_error(picked), **bar)
+            ax.set_title(f"seeds {', '.join(map(str, few))}" if ax is axes[0] else f"all {n} seeds")
+            ax.set_xlabel("return, mean of the last fifth")
+        figure.suptitle(f"{WORLD}, {steps:,} environment steps; diamonds: mean ± standard error over seeds", x=0.01, ha="left")
+    return axes
+
+
+def plot_triples(x, y, names: Sequence[str], steps: int, k: int = 3):
+    """Differences of means, x less y, for all choices of k seeds; where the error bars are apart in colour. x, y [n]."""
+    x, y = np.asarray(x), np.asarray(y)
+    chosen = study.subsets(len(x), k)
+    gap, apart = x[chosen].mean(-1) - y[chosen].mean(-1), study.bars_apart(x[chosen], y[chosen])
+    edges = np.linspace(gap.min(), gap.max(), 45)
+    kinds = {
+        f"{names[0]} above, bars apart": (1, APART),
+        "bars meet": (0, TOGETHER),
+        f"{names[1]} above, bars apart": (-1, AGAINST),
+    }
+    with context():
+        figure, ax = _axes(size=(7.4, 3.6))
+        parts = [gap[apart == sign] for sign, _ in kinds.values()]
+        ax.hist(parts, edges, stacked=True, color=[c for _, c in kinds.values()], label=list(kinds), lw=0)
+        ax.axvline(0, color=INK, lw=1.2)
+        ax.axvline(x.mean() - y.mean(), color=INK, lw=1.6, ls=(0, (6, 2)), label=f"all {len(x)} seeds")
+        ax.set_xlabel(f"mean return of {names[0]} less that of {names[1]}")
+        ax.set_ylabel(f"choices of {k} seeds")
+        ax.set_title(
+            f"{len(chosen):,} papers with {k} seeds each, out of the same {len(x)}\n{WORLD}, {steps:,} environment steps"
+        )
+        ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return ax
+
+
+def plot_bootstrap(x, statistic, name: str, resamples: int = 2000, seed: int = 0):
+    """The redrawn statistics of one sample of scores x [n], the middle 95 % of them, and the sample's own."""
+    x = np.asarray(x, dtype=float)
+    drawn = x[np.random.default_rng(seed).integers(0, len(x), (resamples, len(x)))]
+    values = statistic(drawn, axis=-1)
+    low, high = np.percentile(values, [2.5, 97.5])
+    with context():
+        figure, ax = _axes(size=(6.6, 3.1))
+        ax.hist(values, 40, color=TOGETHER)
+        ax.axvspan(low, high, color=APART, alpha=0.12, label=f"middle 95 %: [{low:.0f}, {high:.0f}]")
+        ax.axvline(statistic(x, axis=-1), color=INK, lw=1.6, ls=(0, (6, 2)), label="of the seeds themselves")
+        ax.set(
+            xlabel=f"{name} of the redrawn seeds (return)",
+            ylabel="redraws",
+            title=f"{resamples:,} redraws of {len(x)} seeds, {WORLD}",
+        )
+        ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return ax
+
+
+def plot_standard_error(episodes, measured, of_one: float, between: float, repeats: int):
+    """How far evaluations stray, by their number of episodes: measured, std / sqrt(episodes), and the spread over seeds."""
+    episodes = np.asarray(episodes, dtype=float)
+    with context():
+        figure, ax = _axes(size=(6.8, 3.5))
+        ax.plot(episodes, measured, "o", color=APART, label=f"measured: standard deviation of {repeats} evaluations")
+        ax.plot(episodes, of_one / np.sqrt(episodes), color=INK, lw=1.3, label="std of one episode / √episodes")
+        ax.axhline(between, color=AGAINST, ls=(0, (6, 2)), label="spread between seeds (committed runs)")
+        ax.set_xscale("log", base=2)
+        ax.set_yscale("log", base=2)
+        ticks = [2, 4, 8, 16, 32, 64]
+        ax.set_xticks(episodes, [f"{e:g}" for e in episodes])
+        ax.set_yticks(ticks, [str(t) for t in ticks])
+        ax.minorticks_off()
+        ax.set(
+            xlabel="greedy episodes in one evaluation",
+            ylabel="team return",
+            title=f"What more episodes buy\none trained team (1 seed) on {WORLD}",
+        )
+        ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return ax
+
+
+def plot_over_time(frame, names: Sequence[str], every: int = 1000, window: int = 3):
+    """Difference of two learners against environment steps: IQM over seeds of the last ``window`` evaluations, with its 95 %
+    bootstrap interval. frame: see :func:`.evidence_study.committed`."""
+    grid = np.arange(2 * every, int(frame["env_steps"].max()) + 1, every)
+    found = study.curves(frame, grid)
+    smooth = {n: np.array([c[:, max(0, t - window + 1) : t + 1].mean(-1) for t in range(len(grid))]) for n, c in found.items()}
+    rows = np.array([study.difference(smooth[names[0]][t], smooth[names[1]][t], resamples=500) for t in range(len(grid))])
+    with context():
+        figure, ax = _axes(size=(7.0, 3.5))
+        ax.axhline(0, color=INK, lw=1.2, label="no difference")
+        ax.fill_between(grid, rows[:, 1], rows[:, 2], color=APART, alpha=0.16, lw=0, label="95 % interval over seeds")
+        ax.plot(grid, rows[:, 0], color=APART, label=f"{names[0]} less {names[1]}")
+        ax.xaxis.set_major_formatter(_thousands)
+        ax.set(xlabel="environment steps at which the score is read", ylabel="difference of IQM returns")
+        ax.set_title(
+            f"Who leads, and when?\n{WORLD}, {len(found[names[0]])} seeds; mean of {window} evaluations, 8 greedy episodes each"
+        )
+        ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return ax
+
+
+# ---- ten broken curves ----
+
+
+def _panel(lines: dict, x: str = "environment steps", y: str = "return", level=None, seeds: int = 10, each: bool = False):
+    """lines {label: (x [E], y [runs, E])}; level (value, label) of a reference line; each: draw every run too."""
+    return {"lines": lines, "x": x, "y": y, "level": level, "seeds": seeds, "each": each}
+
+
+def tabular_faults() -> dict[str, dict]:
+    """Panels a, b, c, d and j: runs of a tabular learner with the fault built in."""
+    best = (-7, "the best: -7")
+    explores, never = study.corridor(eval_epsilon=0.25), study.corridor(epsilon=lambda part: 1.0)
+    frozen, one, four = study.corridor(copy_every=0), study.corridor(lr=0.05), study.corridor(updates=4, lr=0.05)
+    steps, value = one["steps"], study.alive(False)
+    both = {"greedy evaluation": (steps, never["evaluation"]), "training": (steps, never["training"])}
+    return {
+        "a": _panel({"evaluation": (steps, explores["evaluation"])}, level=best),
+        "b": _panel(both, level=best),
+        "c": _panel({"greedy evaluation": (steps, frozen["evaluation"])}, level=best),
+        "d": _panel({"learned value": (np.arange(len(value)), value[None])}, y="value", level=(20, "1 / (1 - .95)"), seeds=1),
+        "j": _panel({"A": (steps, one["evaluation"]), "B": (4 * steps, four["evaluation"])}, x="updates", level=best),
+    }
+
+
+def reporting_faults(frame, learner: str = "QMIX") -> dict[str, dict]:
+    """Panels e to i: sound committed runs of one learner, reported wrongly. frame: see :func:`.evidence_study.committed`."""
+    grid = np.arange(0, int(frame["env_steps"].max()) + 1, 1000)
+    runs, null = study.curves(frame, grid)[learner], (study.untrained(frame), "untrained")
+    five, window = runs[:5], range(len(grid))
+    ahead = np.array([five[:, max(0, t - 8) : t + 9].mean(-1) for t in window]).T  # the mean of 8 before and 8 after
+    dropped = runs[:10].copy()
+    for t in window[12:]:  # whoever lies 30 below the median of the last three evaluations "has crashed"
+        recent = dropped[:, t - 2 : t + 1].mean(-1)
+        dropped[recent < np.nanmedian(recent) - 30, t:] = np.nan
+    return {
+        "e": _panel({"A": (grid, five), "B": (grid, 0.4 * five)}, seeds=5),
+        "f": _panel({"median of five runs": (grid, np.repeat(runs[:1], 5, 0))}, level=null, seeds=5),
+        "g": _panel({"median": (grid, dropped)}, level=null, seeds=len(dropped), each=True),
+        "h": _panel({"smoothed": (grid, ahead)}, level=null, seeds=5),
+        "i": _panel({"return": (grid, np.maximum.accumulate(five, -1))}, level=null, seeds=5),
+    }
+
+
+def broken_curves(frame=None) -> dict[str, dict]:
+    """The ten panels, a to j, each with its fault really built in."""
+    panels = {**tabular_faults(), **reporting_faults(_committed() if frame is None else frame)}
+    return dict(sorted(panels.items()))
+
+
+def plot_broken(curves: Mapping[str, dict] | None = None):
+    """The ten panels of :func:`broken_curves`: median and quartiles over the runs of each line."""
+    curves = broken_curves() if curves is None else curves
+    tints = (APART, AGAINST)
+    with context():
+        figure, axes = _axes(5, 2, size=(9.6, 13.0))
+        for ax, (letter, panel) in zip(axes.flat, curves.items()):
+            for tint, (name, (x, y)) in zip(tints, panel["lines"].items()):
+                if panel["each"]:
+                    ax.plot(x, y.T, color=tint, lw=0.7, alpha=0.45)
+                elif len(y) > 1:
+                    ax.fill_between(x, *np.nanpercentile(y, [25, 75], axis=0), color=tint, alpha=0.18, lw=0)
+                ax.plot(x, np.nanmedian(y, 0), color=tint, label=name)
+            if panel["level"]:
+                ax.axhline(panel["level"][0], color=INK, lw=1.0, ls=(0, (6, 2)), label=panel["level"][1])
+            ax.xaxis.set_major_formatter(_thousands)
+            ax.set(xlabel=panel["x"], ylabel=panel["y"])
+            number = panel["seeds"]
+            ax.set_title(f"{letter})   {number} seed{'s' if number > 1 else ''}", fontsize=11)
+            ax.legend(fontsize=9, loc="best")
+        figure.suptitle(
+            "Ten curves; each run or report has one fault\nlines: median over seeds, bands: quartiles", x=0.01, ha="left"
+        )
+    return axes
+
+
+# ---- the explorer ----
+
+
+def plot_seeds(seeds: int = 3, draw: int = 0, statistic: str = "interquartile mean", steps: int = 40_000, frame=None):
+    """What a paper with so many seeds would report, and what it would have reported with fewer or more.
+
+    draw 0 takes the seeds in their order, any other number shuffles them. Left: every run a dot, those that were taken in
+    colour, with the statistic and its 95 % bootstrap interval. Right: the statistic after 2, 3, ... seeds in this order.
+    """
+    frame = _committed() if frame is None else frame
+    scores = study.scores(frame, steps)
+    n = min(map(len, scores.values()))
+    seeds = min(seeds, n)
+    order = np.arange(n) if draw == 0 else np.random.default_rng(draw).permutation(n)
+    of, looks = STATISTICS[statistic], styles(scores)
+    options = {"statistic": of, "resamples": 400}
+    counts = np.arange(2, n + 1)
+    with context():
+        figure, axes = _axes(1, 2, size=(10.4, 3.9), width_ratios=(1, 1.15))
+        _dots(axes[0], scores, order[:seeds], looks)
+        for row, (name, x) in enumerate(scores.items()):
+            picked, look = x[order[:seeds]], looks[name]["color"]
+            middle = of(picked)
+            low, high = study.interval(picked, **options) if seeds > 1 else (middle, middle)
+            axes[0].plot([low, high], [row - 0.2] * 2, color=look, lw=2.4, solid_capstyle="butt")
+            axes[0].plot(middle, row - 0.2, "D", ms=8, color=look, mec="white")
+            path = np.array([(of(x[order[:k]]), *study.interval(x[order[:k]], **options)) for k in counts])
+            axes[1].fill_between(counts, path[:, 1], path[:, 2], color=look, alpha=0.13, lw=0)
+            axes[1].plot(counts, path[:, 0], color=look, ls=looks[name]["linestyle"], label=name)
+        axes[1].axvline(seeds, color=INK, lw=1.2, ls=(0, (6, 2)))
+        axes[0].set_xlabel("return, mean of the last fifth")
+        axes[1].set(xlabel="seeds", ylabel=f"{statistic} (return)", xlim=(1.6, n + 0.4))
+        axes[1].set_xticks([2, 3, 5, 10, 15, 20][: 3 + (n >= 10) + (n >= 15) + (n >= 20)])
+        axes[1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        axes[0].set_title(_headline(scores, order[:seeds], of), fontsize=11)
+        axes[1].set_title(_headline(scores, order, of), fontsize=11)
+        where = "in their order" if draw == 0 else f"draw {draw}"
+        figure.suptitle(
+            f"{WORLD}, {steps:,} environment steps; {seeds} of {n} seeds, {where}; 95 % bootstrap intervals", x=0.01, ha="left"
+        )
+    return figure
+
+
+def _headline(scores, chosen, of) -> str:
+    """ "3 seeds: QMIX leads by 12 [-5, 30]" """
+    means = {name: of(x[chosen]) for name, x in scores.items()}
+    first, second = sorted(means, key=means.get, reverse=True)[:2]
+    gap = means[first] - means[second]
+    head = f"{len(chosen)} seed{'s' if len(chosen) > 1 else ''}: {first} leads by {gap:.0f}"
+    if len(chosen) < 2:
+        return head
+    _, low, high = study.difference(scores[first][chosen], scores[second][chosen], of, resamples=1000)
+    return f"{head} [{low:.0f}, {high:.0f}]"
+
+
+def seeds_explorer(**start):
+    """Sliders over :func:`plot_seeds`: how many seeds, which draw of them, the statistic, and the step that is read."""
+    from ..viz.explore import choice, explore, int_slider
+
+    n = min(map(len, study.scores(_committed()).values()))
+    last = int(_committed()["env_steps"].max()) // 1000 * 1000
+    return explore(
+        plot_seeds,
+        seeds=int_slider(start.get("seeds", 3), 1, n),
+        draw=int_slider(start.get("draw", 0), 0, 40, label="draw (0: in order)"),
+        statistic=choice(list(STATISTICS)),
+        steps=int_slider(start.get("steps", min(40_000, last)), 10_000, last, 1000, label="environment steps"),
+    )

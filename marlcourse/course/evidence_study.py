@@ -1,0 +1,265 @@
+"""Chapter 06's statistics, its committed runs, and small worlds in which a fault can be built into a run.
+
+    iqm, interval, difference, probability_of_improvement     what stands beside a mean
+    coverage                                                  how often an interval holds the truth
+    subsets, bars_apart, wins, groups, best_of                how often few seeds name a winner
+    committed, curves, scores                                 20 seeds of two learners, from datasets/
+    corridor, alive                                           tabular runs, sound or with a fault
+
+A score is one number for a seed; an array of scores [n] has one entry for each seed. The seed is the unit everywhere.
+
+Sources: Efron, Tibshirani, An introduction to the bootstrap (1993), for the percentile interval; Agarwal et al., Deep
+reinforcement learning at the edge of the statistical precipice (NeurIPS 2021, arXiv:2108.13264), for the interquartile
+mean, the stratified bootstrap and the probability of improvement in this field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import combinations
+
+import numpy as np
+from scipy import stats
+
+from .data import load_dataset
+
+# ---- statistics ----
+
+
+def iqm(x, axis: int = -1):
+    """Interquartile mean: the mean of what is left when the lowest and the highest quarter (each rounded down to a whole
+    number of entries) are set aside. x [..., n, ...] -> without ``axis``. With n < 4 nothing is set aside: the mean."""
+    return stats.trim_mean(np.asarray(x, dtype=float), 0.25, axis=axis)
+
+
+def interval(*samples, statistic: Callable = iqm, resamples: int = 2000, level: float = 0.95, seed: int = 0):
+    """Percentile bootstrap interval (low, high) of ``statistic(*samples, axis=-1)``; a sample holds one score a seed, [n].
+
+    Every sample is redrawn by itself, as many entries as it has, with replacement: with several samples (two learners,
+    or one learner on several worlds) this is the *stratified* bootstrap. A sample of equal numbers gives a point.
+    Raises ValueError for a sample of fewer than two seeds.
+    """
+    samples = [np.asarray(x, dtype=float) for x in samples]
+    if not samples or min(x.size for x in samples) < 2:
+        raise ValueError("A bootstrap interval needs at least two seeds in every sample: it redraws seeds.")
+    found = stats.bootstrap(
+        samples,
+        statistic,
+        n_resamples=resamples,
+        confidence_level=level,
+        method="percentile",
+        vectorized=True,
+        random_state=np.random.default_rng(seed),
+    ).confidence_interval
+    return float(found.low), float(found.high)
+
+
+def difference(x, y, statistic: Callable = iqm, **options) -> tuple[float, float, float]:
+    """statistic(x) - statistic(y) with its bootstrap interval: (middle, low, high). x [n], y [m]; see :func:`interval`."""
+
+    def apart(a, b, axis=-1):
+        return statistic(a, axis=axis) - statistic(b, axis=axis)
+
+    return float(apart(np.asarray(x, float), np.asarray(y, float))), *interval(x, y, statistic=apart, **options)
+
+
+def probability_of_improvement(x, y) -> float:
+    """How probably a run of X scores above a run of Y: the share of pairs with x > y, a tie counts one half. x [n], y [m].
+
+    This is Mann and Whitney's U over n m; .5 says that a coin would do.
+    """
+    return float(stats.mannwhitneyu(x, y, method="asymptotic").statistic / (len(x) * len(y)))
+
+
+def improvement_rows(x, y, axis: int = -1):
+    """The probability of improvement of many redraws at once, for :func:`interval`: x [..., n], y [..., m] -> [...]."""
+    x, y = np.moveaxis(np.asarray(x), axis, -1)[..., :, None], np.moveaxis(np.asarray(y), axis, -1)[..., None, :]
+    return ((x > y) + 0.5 * (x == y)).mean((-2, -1))
+
+
+def coverage(n: int, trials: int = 1000, resamples: int = 400, seed: int = 0) -> float:
+    """How often the 95 % percentile interval of the mean of n seeds holds the truth, when scores are normal. Shapes inside:
+    scores [trials, n], redraws [trials, resamples, n]."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((trials, n))
+    held = 0
+    for row in x:  # one row at a time: a redraw of all would need much memory
+        low, high = np.percentile(row[rng.integers(0, n, (resamples, n))].mean(-1), [2.5, 97.5])
+        held += low <= 0 <= high
+    return held / trials
+
+
+# ---- what few seeds say ----
+
+
+def subsets(n: int, k: int) -> np.ndarray:
+    """All choices of k seeds of n: indices [n! / k! (n - k)!, k]. Raises ValueError unless 1 <= k <= n."""
+    if not 1 <= k <= n:
+        raise ValueError(f"Of {n} seeds one can choose 1 to {n}, not {k}.")
+    return np.array(list(combinations(range(n), k)))
+
+
+def standard_error(x, axis: int = -1) -> np.ndarray:
+    """Of the mean of independent scores: standard deviation / sqrt(n). x [..., n] -> [...]"""
+    x = np.asarray(x, dtype=float)
+    return x.std(axis, ddof=1) / np.sqrt(x.shape[axis])
+
+
+def bars_apart(x, y) -> np.ndarray:
+    """The rule "error bars do not overlap", mean +- one standard error: +1 where x lies above y, -1 below, 0 where the bars
+    meet. x, y [..., n], one row for each comparison -> [...]"""
+    gap = np.mean(x, -1) - np.mean(y, -1)
+    return np.where(np.abs(gap) > standard_error(x) + standard_error(y), np.sign(gap), 0).astype(int)
+
+
+def wins(x, y, k: int = 3) -> dict[str, float]:
+    """Over all choices of k seeds (the same for both): the share in which the mean of x is larger ("ahead") and that in
+    which the bars are apart too ("shown"); "behind" and "against" are those of y. x, y [n]."""
+    chosen = subsets(len(x), k)
+    a, b = np.asarray(x)[chosen], np.asarray(y)[chosen]
+    gap, apart = a.mean(-1) - b.mean(-1), bars_apart(a, b)
+    shares = {"ahead": gap > 0, "shown": apart > 0, "behind": gap < 0, "against": apart < 0}
+    return {name: float(np.mean(rows)) for name, rows in shares.items()}
+
+
+def groups(x, how_many: int, k: int = 3, draws: int = 4000, seed: int = 0) -> np.ndarray:
+    """Null model: one learner dealt out as if it were several. Scores x [n] -> [draws, how_many, k]: in each draw disjoint
+    groups of k seeds. Raises ValueError when n seeds are too few."""
+    x = np.asarray(x, dtype=float)
+    if how_many * k > len(x):
+        raise ValueError(f"{how_many} groups of {k} need {how_many * k} seeds, there are {len(x)}.")
+    order = np.random.default_rng(seed).random((draws, len(x))).argsort(-1)[:, : how_many * k]
+    return x[order].reshape(draws, how_many, k)
+
+
+def best_of(x, settings: int, k: int = 3, draws: int = 4000, seed: int = 0) -> tuple[float, float]:
+    """The same learner twice: A may report the best of ``settings`` groups of k seeds, B has one. (share of draws in which A
+    is ahead, mean lead of A). x [n]: see :func:`groups`."""
+    means = groups(x, settings + 1, k, draws, seed).mean(-1)
+    lead = means[:, :-1].max(-1) - means[:, -1]
+    return float((lead > 0).mean()), float(lead.mean())
+
+
+def best_of_noise(evaluations: int, error: float, draws: int = 4000, seed: int = 0) -> float:
+    """Mean of the best of so many evaluations of a team whose true return is 0, each with this standard error."""
+    return float(error * np.random.default_rng(seed).standard_normal((draws, evaluations)).max(-1).mean())
+
+
+# ---- the committed runs ----
+
+LEARNERS = ("QMIX", "QMIX-simple", "QMIX-GRE 0.001")
+METRICS = {  # name -> one number for each curve [..., evaluations]
+    "last fifth": lambda c: c[..., -max(1, c.shape[-1] // 5) :].mean(-1),
+    "last evaluation": lambda c: c[..., -1],
+    "best evaluation": lambda c: c.max(-1),
+    "whole curve": lambda c: c.mean(-1),  # the area under the curve over its length
+}
+
+
+def committed(name: str = "grid_evidence"):
+    """The evaluations of a study as a DataFrame (algorithm, seed, env_steps, return_mean, return_std): the learners with the
+    most seeds, and of those the seeds that all of them have. A learner with fewer than half as many is left out."""
+    table = load_dataset(name)[["algorithm", "seed", "env_steps", "return_mean", "return_std"]]
+    seeds = {a: set(rows["seed"]) for a, rows in table.groupby("algorithm")}
+    most = max(map(len, seeds.values()))
+    kept = [a for a in seeds if 2 * len(seeds[a]) >= most]
+    shared = set.intersection(*(seeds[a] for a in kept))
+    return table[table["algorithm"].isin(kept) & table["seed"].isin(shared)].reset_index(drop=True)
+
+
+def curves(frame, grid, column: str = "return_mean") -> dict[str, np.ndarray]:
+    """{learner: [seeds, len(grid)]}: what the last evaluation at or before each step of ``grid`` gave, seeds in order."""
+    grid, found = np.asarray(grid), {}
+    names = [n for n in LEARNERS if n in set(frame["algorithm"])] or list(dict.fromkeys(frame["algorithm"]))
+    for name in names:
+        rows = []
+        for _, run in frame[frame["algorithm"] == name].sort_values("env_steps").groupby("seed"):
+            at = np.searchsorted(run["env_steps"].to_numpy(), grid, side="right") - 1
+            rows.append(run[column].to_numpy()[np.maximum(at, 0)])
+        found[name] = np.array(rows)
+    return found
+
+
+def scores(frame, steps: int | None = None, metric: str = "last fifth", every: int = 1000) -> dict[str, np.ndarray]:
+    """{learner: [seeds]}: one number a run, read off its curve up to ``steps`` (all of it if None); see ``METRICS``."""
+    end = int(frame["env_steps"].max()) if steps is None else steps
+    grid = np.arange(every, end + 1, every)
+    return {name: METRICS[metric](c) for name, c in curves(frame, grid).items()}
+
+
+def untrained(frame) -> float:
+    """The null: mean return of all teams before any training."""
+    return float(frame[frame["env_steps"] == 0]["return_mean"].mean())
+
+
+# ---- worlds of a few numbers, in which a fault can be built into a run ----
+
+CELLS, LIMIT = 8, 40  # start in cell 0, the end is cell 7; each step costs 1; an episode is cut after 40 steps
+
+
+def corridor(
+    steps: int = 2000,
+    seeds: int = 10,
+    epsilon: Callable[[float], float] = lambda part: max(0.05, 1 - 2 * part),
+    eval_epsilon: float = 0.0,
+    copy_every: int = 50,
+    updates: int = 1,
+    lr: float = 0.2,
+    seed: int = 0,
+) -> dict[str, np.ndarray]:
+    """Tabular Q-learning with a target table in a corridor of eight cells (actions: back, on; each step costs 1).
+
+    epsilon(part of the run that is over) is the training's exploration, eval_epsilon the evaluation's; the target table
+    is copied every ``copy_every`` steps (0: never); each transition is used ``updates`` times. Returns "steps" [E],
+    "evaluation" [seeds, E] and "training" [seeds, E], the return of the last training episode that ended. The best is -7.
+    """
+    rng = np.random.default_rng(seed)
+    q, target = 0.01 * rng.standard_normal((2, seeds, CELLS, 2))
+    rows = np.arange(seeds)
+    cell, age, total, last = (np.zeros(seeds) for _ in range(4))
+    cell, last = cell.astype(int), last - LIMIT
+
+    def act(state, eps):
+        greedy = q[rows, state].argmax(-1)
+        return np.where(rng.random(seeds) < eps, rng.integers(0, 2, seeds), greedy)
+
+    def evaluation():
+        state, worth = np.zeros(seeds, dtype=int), np.zeros(seeds)
+        for _ in range(LIMIT):
+            worth -= state < CELLS - 1
+            walked = np.clip(state + 2 * act(state, eval_epsilon) - 1, 0, CELLS - 1)
+            state = np.where(state < CELLS - 1, walked, state)
+        return worth
+
+    shown = {"steps": [], "evaluation": [], "training": []}
+    for step in range(steps + 1):
+        if step % (steps // 40) == 0:
+            for name, value in (("steps", step), ("evaluation", evaluation()), ("training", last.copy())):
+                shown[name].append(value)
+        if copy_every and step % copy_every == 0:
+            target = q.copy()
+        action = act(cell, epsilon(step / steps))
+        after = np.clip(cell + 2 * action - 1, 0, CELLS - 1)
+        there = after == CELLS - 1
+        y = -1 + np.where(there, 0, target[rows, after].max(-1))
+        for _ in range(updates):
+            q[rows, cell, action] += lr * (y - q[rows, cell, action])
+        cell, age, total = after, age + 1, total - 1
+        over = there | (age >= LIMIT)
+        last[over] = total[over]
+        cell[over], age[over], total[over] = 0, 0, 0
+    return {"steps": np.array(shown["steps"]), **{k: np.array(shown[k]).T for k in ("evaluation", "training")}}
+
+
+def alive(bootstrap_at_limit: bool = True, steps: int = 6000, limit: int = 25, discount: float = 0.95, lr: float = 0.02):
+    """TD learning of one value: reward 1 in every step, for ever, but the run is cut every ``limit`` steps -> [steps].
+
+    The value is 1 / (1 - discount). A cut that is taken for an end gives 1 / (1 - discount (1 - 1 / limit)) instead, about:
+    the learner cannot tell how near the cut is.
+    """
+    value, path = 0.0, []
+    for step in range(steps):
+        cut = step % limit == limit - 1 and not bootstrap_at_limit
+        value += lr * (1 + (0 if cut else discount * value) - value)
+        path.append(value)
+    return np.array(path)

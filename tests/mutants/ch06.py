@@ -1,0 +1,136 @@
+"""Plausible wrong answers to chapter 06's exercises; every check must reject every one."""
+
+import numpy as np
+
+from marlcourse.course.checks import ch06
+from marlcourse.course.exercises import mutate
+
+
+def unsorted(x):
+    cut = len(x) // 4
+    return x[cut : len(x) - cut].mean()
+
+
+def one_each_side(x):
+    return np.sort(x)[1:-1].mean()
+
+
+def between_quartiles(x):
+    """The mean of the scores inside the two quartiles that NumPy interpolates."""
+    low, high = np.percentile(x, [25, 75])
+    return x[(x > low) & (x < high)].mean()
+
+
+def top_cut(x):
+    return np.sort(x)[: len(x) - len(x) // 4].mean()
+
+
+def rounded_up(x):
+    cut = -(-len(x) // 4)
+    return np.sort(x)[cut : len(x) - cut].mean()
+
+
+def episodes_as_units(returns):
+    return returns.std(ddof=1) / returns.size**0.5
+
+
+def mixed(returns):
+    return returns.mean(1).std(ddof=1) / returns.size**0.5
+
+
+def spread(returns):
+    return returns.mean(1).std(ddof=1)
+
+
+def over_seeds(returns):
+    return returns.mean(0).std(ddof=1) / returns.shape[1] ** 0.5
+
+
+def within(returns):
+    return returns.std(1, ddof=1).mean() / len(returns) ** 0.5
+
+
+def ninety(x, indices):
+    return tuple(np.percentile(x[indices].mean(1), [5, 95]))
+
+
+def single_seeds(x, indices):
+    return tuple(np.percentile(x[indices], [2.5, 97.5]))
+
+
+def bell(x, indices):
+    means = x[indices].mean(1)
+    return means.mean() - 1.96 * means.std(), means.mean() + 1.96 * means.std()
+
+
+def own_redraws(x, indices):
+    indices = np.random.default_rng(1).integers(0, len(x), indices.shape)
+    return tuple(np.percentile(x[indices].mean(1), [2.5, 97.5]))
+
+
+def redrawn_median(x, indices):
+    return tuple(np.percentile(np.median(x[indices], 1), [2.5, 97.5]))
+
+
+def strictly(x, y):
+    return (x[:, None] > y).mean()
+
+
+def ties_win(x, y):
+    return (x[:, None] >= y).mean()
+
+
+def ties_left_out(x, y):
+    wins, ties = (x[:, None] > y).sum(), (x[:, None] == y).sum()
+    return wins / (len(x) * len(y) - ties)
+
+
+def means(x, y):
+    return float(x.mean() > y.mean())
+
+
+def turned(x, y):
+    return 1 - ch06.improvement(x, y)
+
+
+def released(runs, evaluate):
+    found = [max(evaluate(c, 0) for c in checkpoints) for checkpoints in runs.values()]
+    return [v for v in found if v > 0]
+
+
+def all_seeds_best(runs, evaluate):
+    return [max(evaluate(c, 0) for c in checkpoints) for checkpoints in runs.values()]
+
+
+def dropped(runs, evaluate):
+    chosen = [max(checkpoints, key=lambda c: evaluate(c, 0)) for checkpoints in runs.values()]
+    return [evaluate(c, 1) for c in chosen if evaluate(c, 0) > 0]
+
+
+def other_set(runs, evaluate):
+    return [max(evaluate(c, 1) for c in checkpoints) for checkpoints in runs.values()]
+
+
+def last(runs, evaluate):
+    return [evaluate(checkpoints[-1], 1) for checkpoints in runs.values()]
+
+
+def says(**changes):
+    """A reading with some answers changed."""
+    return lambda: {**ch06.reading(), **changes}
+
+
+MUTANTS = {
+    "6.1": [unsorted, one_each_side, between_quartiles, top_cut, rounded_up, np.mean, np.median],
+    "6.2": [episodes_as_units, mixed, spread, over_seeds, within, mutate(ch06.seed_error, "mean(1)", "max(1)")],
+    "6.3": [ninety, single_seeds, bell, own_redraws, redrawn_median],
+    "6.4": [strictly, ties_win, ties_left_out, means, turned],
+    "6.5": [released, all_seeds_best, dropped, other_set, last],
+    "6.6": [
+        says(verdict="confirmed"),
+        says(verdict="refuted"),
+        says(unequal="seeds"),
+        says(optimistic="tuning"),
+        says(null=0.5),
+    ],
+}
