@@ -23,6 +23,11 @@ def _axes(rows=1, columns=1, size=(6.4, 3.8), **options):
     return plt.subplots(rows, columns, figsize=size, layout="constrained", **options)
 
 
+def _legend(ax, columns: int = 2) -> None:
+    """The legend below the picture, so that the axes keep its width."""
+    ax.figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=columns)
+
+
 @functools.lru_cache(maxsize=4)
 def _committed(name: str = "grid_evidence"):
     return study.committed(name)
@@ -75,7 +80,7 @@ def plot_triples(x, y, names: Sequence[str], steps: int, k: int = 3):
         f"{names[1]} above, bars apart": (-1, AGAINST),
     }
     with context():
-        figure, ax = _axes(size=(7.4, 3.6))
+        figure, ax = _axes(size=(7.2, 4.2))
         parts = [gap[apart == sign] for sign, _ in kinds.values()]
         ax.hist(parts, edges, stacked=True, color=[c for _, c in kinds.values()], label=list(kinds), lw=0)
         ax.axvline(0, color=INK, lw=1.2)
@@ -85,7 +90,7 @@ def plot_triples(x, y, names: Sequence[str], steps: int, k: int = 3):
         ax.set_title(
             f"{len(chosen):,} papers with {k} seeds each, out of the same {len(x)}\n{WORLD}, {steps:,} environment steps"
         )
-        ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        _legend(ax)
     return ax
 
 
@@ -96,7 +101,7 @@ def plot_bootstrap(x, statistic, name: str, resamples: int = 2000, seed: int = 0
     values = statistic(drawn, axis=-1)
     low, high = np.percentile(values, [2.5, 97.5])
     with context():
-        figure, ax = _axes(size=(6.6, 3.1))
+        figure, ax = _axes(size=(7.0, 3.4))
         ax.hist(values, 40, color=TOGETHER)
         ax.axvspan(low, high, color=APART, alpha=0.12, label=f"middle 95 %: [{low:.0f}, {high:.0f}]")
         ax.axvline(statistic(x, axis=-1), color=INK, lw=1.6, ls=(0, (6, 2)), label="of the seeds themselves")
@@ -105,7 +110,7 @@ def plot_bootstrap(x, statistic, name: str, resamples: int = 2000, seed: int = 0
             ylabel="redraws",
             title=f"{resamples:,} redraws of {len(x)} seeds, {WORLD}",
         )
-        ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        _legend(ax)
     return ax
 
 
@@ -113,7 +118,7 @@ def plot_standard_error(episodes, measured, of_one: float, between: float, repea
     """How far evaluations stray, by their number of episodes: measured, std / sqrt(episodes), and the spread over seeds."""
     episodes = np.asarray(episodes, dtype=float)
     with context():
-        figure, ax = _axes(size=(6.8, 3.5))
+        figure, ax = _axes(size=(7.0, 4.0))
         ax.plot(episodes, measured, "o", color=APART, label=f"measured: standard deviation of {repeats} evaluations")
         ax.plot(episodes, of_one / np.sqrt(episodes), color=INK, lw=1.3, label="std of one episode / √episodes")
         ax.axhline(between, color=AGAINST, ls=(0, (6, 2)), label="spread between seeds (committed runs)")
@@ -128,7 +133,7 @@ def plot_standard_error(episodes, measured, of_one: float, between: float, repea
             ylabel="team return",
             title=f"What more episodes buy\none trained team (1 seed) on {WORLD}",
         )
-        ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        _legend(ax)
     return ax
 
 
@@ -140,7 +145,7 @@ def plot_over_time(frame, names: Sequence[str], every: int = 1000, window: int =
     smooth = {n: np.array([c[:, max(0, t - window + 1) : t + 1].mean(-1) for t in range(len(grid))]) for n, c in found.items()}
     rows = np.array([study.difference(smooth[names[0]][t], smooth[names[1]][t], resamples=500) for t in range(len(grid))])
     with context():
-        figure, ax = _axes(size=(7.0, 3.5))
+        figure, ax = _axes(size=(7.2, 4.0))
         ax.axhline(0, color=INK, lw=1.2, label="no difference")
         ax.fill_between(grid, rows[:, 1], rows[:, 2], color=APART, alpha=0.16, lw=0, label="95 % interval over seeds")
         ax.plot(grid, rows[:, 0], color=APART, label=f"{names[0]} less {names[1]}")
@@ -149,7 +154,7 @@ def plot_over_time(frame, names: Sequence[str], every: int = 1000, window: int =
         ax.set_title(
             f"Who leads, and when?\n{WORLD}, {len(found[names[0]])} seeds; mean of {window} evaluations, 8 greedy episodes each"
         )
-        ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        _legend(ax, 3)
     return ax
 
 
@@ -182,7 +187,7 @@ def reporting_faults(frame, learner: str = "QMIX") -> dict[str, dict]:
     grid = np.arange(0, int(frame["env_steps"].max()) + 1, 1000)
     runs, null = study.curves(frame, grid)[learner], (study.untrained(frame), "untrained")
     five, window = runs[:5], range(len(grid))
-    ahead = np.array([five[:, max(0, t - 8) : t + 9].mean(-1) for t in window]).T  # the mean of 8 before and 8 after
+    ahead = np.array([five[:, max(0, t - 12) : t + 13].mean(-1) for t in window]).T  # the mean of 12 before and 12 after
     dropped = runs[:10].copy()
     for t in window[12:]:  # whoever lies 30 below the median of the last three evaluations "has crashed"
         recent = dropped[:, t - 2 : t + 1].mean(-1)
@@ -221,7 +226,7 @@ def plot_broken(curves: Mapping[str, dict] | None = None):
             ax.set(xlabel=panel["x"], ylabel=panel["y"])
             number = panel["seeds"]
             ax.set_title(f"{letter})   {number} seed{'s' if number > 1 else ''}", fontsize=11)
-            ax.legend(fontsize=9, loc="best")
+            ax.legend(fontsize=9, loc="best", frameon=True, framealpha=0.85, edgecolor="none")
         figure.suptitle(
             "Ten curves; each run or report has one fault\nlines: median over seeds, bands: quartiles", x=0.01, ha="left"
         )

@@ -1,0 +1,214 @@
+"""Chapter 06: the statistics against hand-made and independent figures, the null models, the runs with built-in faults."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+
+from marlcourse.course import evidence_plots as pictures
+from marlcourse.course import evidence_study as study
+from marlcourse.course.data import save_dataset
+from marlcourse.course.exercises import ExerciseIncomplete
+
+matplotlib.use("agg")
+
+
+# ---- statistics ----
+
+
+def test_iqm_by_hand():
+    assert study.iqm([9, 1, 3, 100, 2, 5, 4, 8]) == 5
+    assert study.iqm([0, 6, 1, 2, 90]) == 3  # a quarter of five, rounded down: one at each end
+    assert study.iqm([1, 2, 6]) == 3  # three seeds: the mean
+    assert study.iqm(np.arange(16).reshape(8, 2), axis=0).tolist() == [7, 8]
+
+
+def test_three_seeds_give_the_interval_from_lowest_to_highest():
+    assert study.interval([1, 2, 6], statistic=np.mean) == (1, 6)
+    assert study.interval([4, 4, 4]) == pytest.approx((4, 4), nan_ok=True)
+
+
+def test_the_interval_agrees_with_the_normal_one_for_many_seeds_and_repeats_itself():
+    x = np.random.default_rng(3).normal(10, 4, 400)
+    low, high = study.interval(x, statistic=np.mean)
+    assert (low, high) == study.interval(x, statistic=np.mean)
+    error = float(study.standard_error(x))
+    assert (low, high) == pytest.approx((x.mean() - 1.96 * error, x.mean() + 1.96 * error), abs=0.15 * error)
+
+
+def test_each_sample_is_redrawn_by_itself():
+    """Stratified: a spread of x alone must not be mixed into y, whose scores are all equal."""
+    x, y = np.array([0.0, 10.0, 20.0, 30.0]), np.full(4, 7.0)
+    middle, low, high = study.difference(x, y, np.mean)
+    assert middle == 8 and low >= x.min() - 7 and high <= x.max() - 7
+    assert (low, high) == pytest.approx(np.subtract(study.interval(x, statistic=np.mean), 7), abs=1.0)
+
+
+def test_too_few_seeds_are_told():
+    for samples in ((), ([1.0],), ([1.0, 2.0], [3.0])):
+        with pytest.raises(ValueError, match="at least two seeds"):
+            study.interval(*samples)
+
+
+def test_probability_of_improvement_by_hand():
+    assert study.probability_of_improvement([3, 5], [1, 3, 6]) == pytest.approx(3.5 / 6)
+    assert study.probability_of_improvement([1, 1], [1, 1]) == 0.5
+    x, y = np.random.default_rng(0).integers(0, 5, (2, 3, 7))
+    rows = [study.probability_of_improvement(a, b) for a, b in zip(x, y)]
+    assert study.improvement_rows(x, y).tolist() == pytest.approx(rows)
+
+
+def test_three_seeds_hold_the_truth_in_three_of_four():
+    assert study.coverage(3, trials=2000, resamples=300) == pytest.approx(0.75, abs=0.03)
+    assert study.coverage(30, trials=500, resamples=300) > 0.9
+
+
+# ---- few seeds ----
+
+
+def test_subsets():
+    assert len(study.subsets(20, 3)) == 1140 and study.subsets(3, 3).tolist() == [[0, 1, 2]]
+    with pytest.raises(ValueError, match="not 4"):
+        study.subsets(3, 4)
+
+
+def test_bars_apart_by_hand():
+    x, y = np.array([[10.0, 12, 14], [10, 12, 14], [0, 0, 0]]), np.array([[0.0, 2, 4], [9, 11, 13], [5, 5, 5]])
+    assert study.bars_apart(x, y).tolist() == [1, 0, -1]
+
+
+def test_wins_by_hand():
+    said = study.wins(np.array([1.0, 2, 3, 4]), np.array([0.0, 0, 0, 30]), k=3)  # ahead only without the last seed
+    assert (said["ahead"], said["behind"]) == (0.25, 0.75)
+    same = study.wins(np.zeros(5) + [0, 1, 2, 3, 4], np.zeros(5) + [9, 9, 9, 9, 9])
+    assert same["behind"] == same["against"] == 1 and same["claimed"] == pytest.approx(-7)
+
+
+def test_groups_are_disjoint_and_none_is_favoured():
+    dealt = study.groups(np.arange(12.0), 4, 3, draws=500)
+    assert dealt.shape == (500, 4, 3)
+    assert all(len(set(row.ravel())) == 12 for row in dealt)
+    assert dealt.mean((0, 2)) == pytest.approx(np.full(4, 5.5), abs=0.4)
+    with pytest.raises(ValueError, match="need 15"):
+        study.groups(np.arange(12.0), 5, 3)
+
+
+@pytest.mark.parametrize("k", [1, 2, 5])
+def test_the_best_of_k_equal_settings_wins_k_of_k_plus_1(k):
+    share, lead = study.best_of(np.random.default_rng(1).normal(size=20), k, draws=6000)
+    assert share == pytest.approx(k / (k + 1), abs=0.03)
+    assert lead == pytest.approx(0, abs=0.05) if k == 1 else lead > 0.1
+
+
+def test_the_best_of_noise():
+    assert study.best_of_noise(1, 10.0, draws=20_000) == pytest.approx(0, abs=0.3)
+    assert study.best_of_noise(2, 10.0, draws=20_000) == pytest.approx(10 / np.pi**0.5, abs=0.3)  # E max of two normals
+
+
+# ---- runs ----
+
+
+def table(names, seeds=4, steps=5000, extra=0):
+    """Runs with a known course: return = -100 + 10 * thousands of steps + seed, plus 5 for the second learner."""
+    rows = [
+        {"algorithm": name, "seed": seed, "env_steps": at, "return_mean": -100 + at / 100 + seed + 5 * k, "return_std": 1.0}
+        for k, name in enumerate(names)
+        for seed in range(seeds + extra * (k == 0))
+        for at in range(0, steps + 1, 1000)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_scores_read_the_curve_as_named():
+    frame = table(["QMIX", "VDN"])
+    assert study.scores(frame, metric="last evaluation")["QMIX"].tolist() == [-50, -49, -48, -47]
+    assert study.scores(frame, metric="whole curve")["VDN"].tolist() == [-65, -64, -63, -62]
+    assert study.scores(frame, 3000, "best evaluation")["QMIX"][0] == -70
+    assert study.untrained(frame) == pytest.approx(-96.0)
+    late = study.curves(frame, [1500, 10_000])["QMIX"][0]
+    assert late.tolist() == [-90, -50]  # the last evaluation at or before the step
+
+
+def test_committed_keeps_the_seeds_that_all_have(tmp_path, monkeypatch):
+    monkeypatch.setenv("MARLCOURSE_DATASETS", str(tmp_path))
+    frame = pd.concat([table(["QMIX", "QMIX-GRE 0.001"], extra=2), table(["QMIX-simple"], seeds=1)])
+    save_dataset("grid_evidence.csv", frame, command="a test", seeds=range(6), folder=tmp_path)
+    found = study.committed()
+    assert set(found["algorithm"]) == {"QMIX", "QMIX-GRE 0.001"} and set(found["seed"]) == {0, 1, 2, 3}
+
+
+def test_the_committed_runs_hold_what_the_chapter_needs():
+    frame = study.committed()
+    scores = study.scores(frame)
+    assert {"QMIX", "QMIX-GRE 0.001"} <= set(scores)
+    assert len({len(x) for x in scores.values()}) == 1 and len(scores["QMIX"]) >= 6
+    assert all(np.isfinite(x).all() and (x > study.untrained(frame)).all() for x in scores.values())
+
+
+def test_the_corridor_is_learned_and_each_fault_shows():
+    sound = study.corridor()
+    final = {k: np.median(v[:, -5:]) for k, v in sound.items() if k != "steps"}
+    assert final == {"evaluation": -7, "training": pytest.approx(-7, abs=1)}
+    assert np.median(study.corridor(copy_every=0)["evaluation"]) == -study.LIMIT  # nothing is learned
+    noisy = study.corridor(eval_epsilon=0.25)["evaluation"]
+    assert noisy[:, -8:].mean() < -7.5
+    never = study.corridor(epsilon=lambda part: 1.0)
+    assert np.median(never["evaluation"][:, -5:]) == -7 and np.median(never["training"][:, -5:]) < -20
+
+
+def test_a_cut_taken_for_an_end_shrinks_the_value():
+    assert study.alive(True)[-1] == pytest.approx(20, abs=0.3)
+    assert study.alive(False)[-25:].mean() == pytest.approx(1 / (1 - 0.95 * 24 / 25), abs=0.6)
+
+
+# ---- pictures ----
+
+
+@pytest.fixture
+def frame():
+    rng = np.random.default_rng(0)
+    frame = table(["QMIX", "QMIX-GRE 0.001"], seeds=12, steps=40_000)
+    frame["return_mean"] += rng.normal(0, 20, len(frame)) * (frame["env_steps"] > 0)
+    return frame
+
+
+def test_broken_curves_have_the_fault_that_their_letter_says(frame):
+    panels = pictures.broken_curves(frame)
+    assert list(panels) == list("abcdefghij")
+    lines = {letter: [y for _, y in panel["lines"].values()] for letter, panel in panels.items()}
+    assert lines["e"][0][:, 0].mean() != lines["e"][1][:, 0].mean()
+    assert (lines["f"][0] == lines["f"][0][0]).all()
+    alive = np.isfinite(lines["g"][0]).sum(0)
+    assert alive[-1] < alive[0] and (np.diff(alive) <= 0).all()
+    assert (lines["h"][0][:, 0] > study.untrained(frame) + 5).all()
+    assert (np.diff(lines["i"][0]) >= 0).all()
+    (xa, _), (xb, _) = panels["j"]["lines"].values()
+    assert xb[-1] == 4 * xa[-1]
+
+
+def test_every_figure_is_drawn(frame):
+    import matplotlib.pyplot as plt
+
+    scores = study.scores(frame)
+    pictures.plot_bars(scores, (0, 1, 2), 40_000)
+    pictures.plot_triples(scores["QMIX"], scores["QMIX-GRE 0.001"], list(scores), 40_000)
+    pictures.plot_bootstrap(scores["QMIX"], study.iqm, "IQM", resamples=100)
+    pictures.plot_standard_error((2, 8), (9.0, 5.0), 14.0, 20.0, 5)
+    pictures.plot_over_time(frame, list(scores), every=10_000)
+    pictures.plot_broken({k: v for k, v in pictures.broken_curves(frame).items()})
+    plt.close("all")
+
+
+def test_the_explorer_says_who_leads(frame):
+    few = pictures.plot_seeds(3, 0, frame=frame).axes[0].get_title(loc="left")
+    assert few.startswith("3 seeds: QMIX") and "leads by" in few
+    every = [pictures.plot_seeds(12, draw, frame=frame).axes[0].get_title(loc="left").split(" leads")[0] for draw in (0, 1, 2)]
+    assert len(set(every)) == 1  # the order of all seeds says nothing
+    assert "1 seed:" in pictures.plot_seeds(1, 3, "median", 20_000, frame=frame).axes[0].get_title(loc="left")
+
+
+def test_the_check_of_the_script_counts_every_seed():
+    from marlcourse.course.checks import ch06
+
+    with pytest.raises(ExerciseIncomplete, match="2 scores for 3 seeds"):
+        ch06.check_fair_scores.verify(lambda runs, evaluate: [4.0, 1.0])
