@@ -198,6 +198,11 @@ def test_an_exception_in_the_answer_names_the_readers_own_line(check):
     assert len(str(error.value).splitlines()) == 2
 
 
+def test_one_minus_a_bool_gets_a_hint_of_its_own(check):
+    with pytest.raises(ExerciseIncomplete, match=r"RuntimeError(.|\n)*hint: True and False cannot be subtracted: `~x`"):
+        check(lambda q: 1 - (q > 0))
+
+
 def test_a_method_of_a_class_is_the_readers_own_code_too(check):
     class Wrong:
         def __new__(cls, q):
@@ -404,6 +409,9 @@ def claim(**changes):
 
 def test_a_claim_card_shows_itself_and_is_complete():
     assert "A &lt; B" in claim()._repr_html_() and "Hypothesis  A < B" in repr(claim())
+    assert "declared before the run" in repr(claim()) and "declared before the run" in claim()._repr_html_()
+    late = claim(when="written for committed runs")
+    assert "90.A, written for committed runs" in repr(late) and "before the run" not in repr(late) + late._repr_html_()
     with pytest.raises(ValueError, match="Claim 90.A: margin is empty"):
         claim(margin=" ")
 
@@ -543,6 +551,7 @@ def test_ledger_reads_and_filters(folder):
         (GOOD.replace(",8,7.5", ",8,9"), "row 3, column low: the interval"),
         (GOOD.replace(",5,", ",five,"), "row 3, column seeds: 'five'"),
         (GOOD.replace(",5,", ",,"), "row 3, column seeds: empty"),
+        (GOOD.replace(",5,", ",exact,"), "row 3, column low: an exact figure has no interval"),
         (GOOD.replace("cmd", ""), "row 3, column command: empty"),
         (GOOD + ",more", "row 3: 14 cells, expected 13"),
     ],
@@ -551,6 +560,15 @@ def test_a_mistake_in_the_ledger_is_named(folder, row, words):
     with pytest.raises(ValueError) as error:
         ledger.load(write_ledger(folder, GOOD, row))
     assert words in str(error.value)
+
+
+def test_an_exact_figure_has_neither_seeds_nor_an_interval(folder):
+    exact = "rule,Zhao 2022,Section 5.1,,counted,exact,share,0.00035,,,not reproduced,cmd,03"
+    file = write_ledger(folder, exact)
+    (row,) = ledger.load(file)
+    assert row.seeds is None and row.low == row.ours == row.high == 0.00035
+    texts = [text.get_text() for text in ledger.plot(path=file).axes[0].texts]
+    assert any("0.00035, counted exactly" in text for text in texts) and not any("seed" in text for text in texts)
 
 
 def test_a_ledger_needs_its_head(folder):

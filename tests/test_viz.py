@@ -1,5 +1,6 @@
 """Pictures are judged by their artists (titles, labels, lines, numbers), never by pixels; widgets without a browser."""
 
+import io
 import subprocess
 import sys
 
@@ -434,6 +435,19 @@ def test_the_film_is_a_small_gif(tmp_path):
         assert gif.info["duration"] >= 1000  # the end of an episode stays
     assert (tmp_path / "film.gif").stat().st_size < LIMIT
     assert film._repr_mimebundle_()["image/png"] == (tmp_path / "film.gif").read_bytes()
+
+
+def test_a_colour_of_few_frames_keeps_its_hue():
+    """Red light in one frame of ten, blue in the first, the middle and the last one."""
+    from PIL import Image
+
+    frames = [np.full((40, 40, 3), (30, 60, 200), np.uint8) for _ in range(10)]
+    frames[3] = np.full((40, 40, 3), (220, 160, 150), np.uint8)
+    film = Animation(frames, [False] * 10, [0.0], 10, 4, "gif", "", "light")
+    with Image.open(io.BytesIO(film.gif())) as gif:
+        gif.seek(1)  # equal frames are one
+        red, _, blue = gif.convert("RGB").getpixel((20, 20))
+    assert red > blue + 40
 
 
 def test_frames_are_made_smaller_until_the_gif_fits():

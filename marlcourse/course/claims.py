@@ -33,7 +33,8 @@ class ClaimCard:
 
     hypothesis: one sentence that can turn out false. metric: what is measured, on which episodes. margin: how large a
     difference counts. budget: environment steps (or updates). tuning: what was tuned, equally for both sides.
-    seeds: how many independent runs. Raises ValueError for an empty field.
+    seeds: how many independent runs. when: what the card's caption says of its date; a claim about committed runs was not
+    declared before them, and should not say so. Raises ValueError for an empty field.
     """
 
     id: str
@@ -43,6 +44,7 @@ class ClaimCard:
     budget: str
     tuning: str
     seeds: int | str
+    when: str = "declared before the run"
 
     def __post_init__(self):
         for name, _ in (("id", ""), *_ROWS):
@@ -69,14 +71,14 @@ class ClaimCard:
     def __repr__(self) -> str:
         width = max(len(label) for _, label in _ROWS)
         rows = [f"  {label:<{width}}  {getattr(self, name)}" for name, label in _ROWS]
-        return "\n".join([f"Claim {self.id}, declared before the run", *rows])
+        return "\n".join([f"Claim {self.id}, {self.when}", *rows])
 
     def _repr_html_(self) -> str:
         cell = "style='text-align:left;padding:3px 10px;vertical-align:top'"
         rows = "".join(
             f"<tr><th {cell}>{label}</th><td {cell}>{html.escape(str(getattr(self, name)))}</td></tr>" for name, label in _ROWS
         )
-        return f"<table><caption><b>Claim {html.escape(self.id)}</b>, declared before the run</caption>{rows}</table>"
+        return f"<table><caption><b>Claim {html.escape(self.id)}</b>, {html.escape(self.when)}</caption>{rows}</table>"
 
 
 def _word(result: bool | str) -> str:

@@ -375,7 +375,9 @@ def _explain(error: Exception, answer, check: Callable) -> tuple[str, str]:
     file, number = mine[-1]
     line = linecache.getline(file, number).strip()
     hint = "print the shapes and types just above that line"
-    if "bitwise_" in said:
+    if "bool tensor" in said:  # 1 - terminated
+        hint = "True and False cannot be subtracted: `~x` turns them round, `x.float()` makes them 1 and 0"
+    elif "bitwise_" in said:
         hint = "`&` and `|` bind more tightly than `<`, `>` and `==`: put parentheses around each comparison"
     return f"{said}, in line {number} of your cell: {line}", hint
 

@@ -2,8 +2,8 @@
 
 claim, paper, where          what is claimed, by whom, and where it stands ("Table 2, 3s_vs_3z")
 published                    the paper's figure, where it gives one
-ran, seeds, metric           what we ran, how many seeds, and what `ours` measures
-ours, low, high              our figure and its interval; empty when nothing could be run
+ran, seeds, metric           what we ran, how many seeds ("exact": counted, not sampled), and what `ours` measures
+ours, low, high              our figure and its interval (none where it is exact); empty when nothing could be run
 verdict                      one of VERDICTS
 command                      the line that makes it again (of a row that was not run: the reason)
 chapter                      the chapter that tests it
@@ -34,7 +34,8 @@ VERDICTS = {  # verdict -> its colour (told apart without colour vision) and its
 
 @dataclass(frozen=True)
 class Row:
-    """One line of reproductions.csv; the fields are its columns, in order."""
+    """One line of reproductions.csv; the fields are its columns, in order. An exact figure has no ``seeds``, and is its own
+    ``low`` and ``high``."""
 
     claim: str
     paper: str
@@ -55,6 +56,7 @@ COLUMNS = tuple(field.name for field in fields(Row))
 NUMBERS = ("published", "ours", "low", "high")
 NEEDED = ("claim", "paper", "where", "verdict", "command", "chapter")
 NEEDED_WHEN_RUN = ("ran", "seeds", "metric", "ours", "low", "high")
+EXACT = "exact"  # in the column seeds: counted, so without seeds and without an interval
 
 
 def load(path: str | os.PathLike | None = None, chapter: str | int | None = None) -> list[Row]:
@@ -82,7 +84,13 @@ def _row(file: str, number: int, line: list[str]) -> Row:
     cell = {column: text.strip() for column, text in zip(COLUMNS, line)}
     if cell["verdict"] not in VERDICTS:
         raise wrong("verdict", f"{cell['verdict']!r} is none of {', '.join(VERDICTS)}")
-    for column in (*NEEDED, *(NEEDED_WHEN_RUN if cell["verdict"] != NOT_RUNNABLE else ())):
+    exact = cell["seeds"] == EXACT
+    if exact and (cell["low"] or cell["high"]):
+        raise wrong("low", "an exact figure has no interval; leave low and high empty")
+    if exact:
+        cell.update(seeds="", low=cell["ours"], high=cell["ours"])
+    needed = [column for column in NEEDED_WHEN_RUN if not (exact and column == "seeds")]
+    for column in (*NEEDED, *(needed if cell["verdict"] != NOT_RUNNABLE else ())):
         if not cell[column]:
             raise wrong(column, "empty")
     values: dict = dict(cell)
@@ -190,7 +198,8 @@ def _draw_figures(axes, row: Row, colour: str, y: float, unit: str) -> None:
     if row.ours is not None:
         axes.plot([x(row.low), x(row.high)], [y, y], color=colour, lw=6, alpha=0.35, solid_capstyle="round", zorder=2)
         axes.plot(x(row.ours), y, "o", color=colour, ms=7, mec="white", zorder=4)
-        texts.append(f"{row.ours:.4g}  [{row.low:.4g}, {row.high:.4g}]  {row.seeds:,} {unit}{'s' if row.seeds != 1 else ''}")
+        counted = f"  [{row.low:.4g}, {row.high:.4g}]  {row.seeds:,} {unit}{'s' if row.seeds != 1 else ''}" if row.seeds else ""
+        texts.append(f"{row.ours:.4g}" + (counted or ", counted exactly"))
     if row.published is not None:
         axes.plot(x(row.published), y, "|", color="black", ms=16, mew=2, zorder=3)
         texts.append(f"published {row.published:.4g}")

@@ -90,10 +90,10 @@ class Animation:
 
 
 def _encode(images: list, pauses: list[int]) -> bytes:
-    """An endless GIF with one palette for all frames (from the first, a middle and the last one)."""
+    """An endless GIF with one palette for all frames, from about ten of them: a colour may come late and go soon."""
     from PIL import Image
 
-    some = [images[0], images[len(images) // 2], images[-1]]
+    some = [*images[:: max(1, len(images) // 9)], images[-1]]
     sheet = Image.new("RGB", (images[0].width, sum(i.height for i in some)))
     for k, image in enumerate(some):
         sheet.paste(image, (0, k * image.height))
