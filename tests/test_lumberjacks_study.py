@@ -47,9 +47,23 @@ def test_the_rule_shares_every_tree():
 
 
 def test_the_ceilings():
-    assert forest.CEILING == 216 and forest.FAITHFUL_CEILING == pytest.approx(-46.4)
     reach = forest.nothing_out_of_reach()
+    assert forest.CEILING == 216 and forest.FAITHFUL_CEILING == pytest.approx(-46.4 + 200 * reach)
     assert reach == pytest.approx(np.prod([(16 - k) / (25 - k) for k in range(12)]))
+
+
+def test_habits_account_for_every_reward():
+    """240 for twelve trees felled by both; 2 a step, 10 for each felled alone and 20 for each left are lost."""
+    env = clearing(episode_limit=30)
+    stay = lambda env: torch.zeros(env.num_envs, 2, dtype=torch.long)
+    for player in (forest.random_rule(), forest.together, small_team(env), stay):
+        h = forest.habits(env, player, 32)
+        assert h.mean == pytest.approx(240 - 2 * h.steps - 10 * h.alone - 20 * h.left)
+        assert 0 <= h.blind <= 1 and 0 <= h.still <= 1
+    assert h.steps == 30 and h.alone == 0 and h.left == 12 and h.still == (h.blind > 0)
+    rule = forest.habits(clearing(), forest.together, 64)
+    assert rule.alone < 1 and rule.left == 0 and rule.still == 0
+    assert rule.mean == pytest.approx(forest.play_rule(clearing(), forest.together, 64)[0])
 
 
 def test_no_tree_falls_where_ma_gym_cannot_go():
@@ -114,11 +128,29 @@ def test_last_returns_and_the_interval():
     frame.loc[frame.env_steps < 90, "return_mean"] = -99
     late = forest.last_returns(frame)
     assert late["QMIX"].tolist() == [10, 11, 12, 13]
+    assert forest.last_returns(frame, upto=50)["QMIX"].tolist() == [-99] * 4
     difference, low, high = forest.difference_interval(late["QMIX"], late["VDN"])
     assert difference == 10 and 8 < low < 10 < high < 12
     ax = forest.plot_committed(frame, {"random": 0}, "t").axes[0]
     assert "QMIX (4 seeds)" in ax.get_legend_handles_labels()[1]
     assert np.allclose(forest.smooth(np.ones(7)), 1)
+
+
+def test_learners_with_different_budgets():
+    """VDN ran half as long: its own end counts, the comparison stops there, and the words say so."""
+    rows = [("QMIX", s, t, float(t)) for s in range(3) for t in range(0, 200_001, 10_000)]
+    rows += [("VDN", s, t, float(t)) for s in range(2) for t in range(0, 100_001, 10_000)]
+    frame = pd.DataFrame(rows, columns=["algorithm", "seed", "env_steps", "return_mean"])
+    assert forest.last_returns(frame)["VDN"].tolist() == [95_000, 95_000]
+    assert forest.common_steps(frame) == 100_000
+    equal = forest.last_returns(frame, upto=100_000)
+    assert equal["QMIX"].tolist() == [95_000] * 3 and equal["VDN"].tolist() == [95_000] * 2
+    words = forest.what_was_run(frame)
+    assert "QMIX  3 seeds (0, 1, 2), 200,000 environment steps" in words and "VDN   2 seeds (0, 1), 100,000" in words
+    assert "absent: IQL\n" in words and "within the first 100,000 steps" in words
+    alone = forest.what_was_run(frame[frame["algorithm"] == "QMIX"])
+    assert "absent: VDN, IQL (one learner alone ranks nobody)" in alone and "differ in length" not in alone
+    assert "absent" not in forest.what_was_run(frame, ("QMIX", "VDN"))
 
 
 def test_the_mixers_pictures():
@@ -128,6 +160,9 @@ def test_the_mixers_pictures():
     mixers = {"one": team.mixer, "other": other.mixer}
     titles = [forest.plot_mixer(episode, mixers, name, step).axes[1].get_title("left") for name in mixers for step in (0, 5)]
     assert len(set(titles)) >= 3 and titles[:2] != titles[2:]
+    figure = forest.plot_mixer(episode, mixers, "one", who="game 7")
+    assert figure.get_suptitle() == "one mixer; game 7"
+    assert "steepest rise of $Q_{tot}$" in figure.axes[2].get_legend_handles_labels()[1]
     assert forest.mixer_explorer(episode, mixers).figure is not None
     tables = {"as described": forest.where_trees_fall(env, 8)}
     assert "96 trees" in forest.plot_where_trees_fall(tables, "t").get_suptitle()

@@ -37,7 +37,9 @@ def test_the_batch_holds_every_episode_once(doors, corridor):
 
 
 def test_counting_agrees_with_the_world():
-    assert set(recall.forgetful_teams(3).values()) == {TwoRooms(device="cpu", doors=3).best_without_memory}
+    teams = recall.forgetful_teams(3)
+    assert set(teams.values()) == {TwoRooms(device="cpu", doors=3).best_without_memory}
+    assert set(teams) == set(itertools.product((1, 2, 3), repeat=2))  # doors are numbered from 1, as their actions are
 
 
 def test_returns_are_what_single_teams_earn_when_they_play():
@@ -76,6 +78,19 @@ def test_a_team_that_remembers_earns_one_and_wiped_a_quarter():
     assert fit.wiped.tolist() == [0.25, 0.25]
 
 
+def test_what_a_team_says_in_room_two():
+    """The hand-made team's utilities are the colour it saw; with a mixer that sums, Q_tot counts the right doors."""
+    from marlcourse.nets.mixers import SumMixer
+
+    summed = type("Summed", (mc.QMIX,), {"default_mixer": lambda self: SumMixer()})
+    q, table = recall.room_two(recall.train("hand-made", team=summed, agent=Reads, seeds=range(2), updates=1, lr=1e-6), 1)
+    assert q.shape == (4, 2, 2) and table.shape == (4, 2, 2)
+    for lamps, said, values in zip(itertools.product(range(2), repeat=2), q, table):
+        assert said.argmax(-1).tolist() == list(lamps)
+        right = [[float((i == lamps[0]) + (j == lamps[1])) for j in range(2)] for i in range(2)]
+        assert torch.allclose(values, torch.tensor(right), atol=1e-3)
+
+
 def test_padding_that_is_masked_changes_nothing():
     plain, padded = (recall.train("x", seeds=range(2), updates=6, change=c) for c in (None, recall.padded))
     assert np.allclose(plain.q_tot, padded.q_tot, atol=1e-5) and np.array_equal(plain.returns, padded.returns)
@@ -89,8 +104,11 @@ def test_pictures():
     assert figure.get_suptitle() == "a title" and "2 seeds" in figure.axes[0].get_title("left")
     assert len(figure.axes[1].patches) == 4
     assert "2 seeds" in recall.plot_reach({(2, 0.0): fits["as it is"]}, "t").axes[0].get_title("left")
-    labels = [t.get_text() for t in recall.plot_breaks(fits, "t").axes[0].get_yticklabels()]
-    assert labels == ["as it is", "other"]
+    left, right = recall.plot_breaks(fits, "t").axes
+    assert [t.get_text() for t in left.get_yticklabels()] == ["as it is", "other"]
+    honest = fits["as it is"].last[:, None] * 0.99 ** np.arange(3, -1, -1)
+    drawn = np.array([dots.get_offsets()[:, 0] for dots in right.collections[:4]]).T
+    assert np.allclose(drawn, fits["as it is"].q_tot - honest)  # a team's belief is held against what that team earns
 
 
 @pytest.mark.learning

@@ -20,7 +20,6 @@ from ..seeds import make_generator
 
 CEILING = 12 * (2 * 10 - 2)  # twelve trees, one a step, both lumberjacks on each: no play of the game as described earns more
 BEST_REACHABLE = 12 * 16 / 25  # trees that grow in ma-gym's reach, on average
-FAITHFUL_CEILING = 20 * BEST_REACHABLE - 2 * 100  # ma-gym's mean at the very most: all of these felled, 100 steps paid
 
 # Settings for a short run: larger steps, exploring over the first half only. All learners alike; chosen once, on QMIX.
 QUICK = dict(lr=1e-3, optimizer=torch.optim.Adam, target_every=50, updates_per_collect=8)
@@ -35,6 +34,10 @@ def short_team(kind: type[QMIX], spec, steps: int, seed: int = 0) -> QMIX:
 def nothing_out_of_reach() -> float:
     """The probability that all 12 trees of a 5x5 grid grow in the 4x4 part that ma-gym's lumberjacks can enter."""
     return comb(16, 12) / comb(25, 12)
+
+
+# ma-gym's mean at the very most: all of these felled, 100 steps paid in every game that cannot end early
+FAITHFUL_CEILING = 20 * BEST_REACHABLE - 2 * 100 * (1 - nothing_out_of_reach())
 
 
 # ------------------------------------------------------------------------------------------------ references
@@ -79,6 +82,55 @@ def play_rule(env: Lumberjacks, rule, episodes: int = 512, seed: int = 0) -> tup
         length += copy.running
         total += copy.step(rule(copy)).reward
     return float(total.mean()), float(total.std()), float(length.mean())
+
+
+@dataclass(frozen=True)
+class Habits:
+    """A game on average. ``steps`` it took, trees felled by one lumberjack ``alone``, trees ``left`` at the end; ``blind``:
+    the share of a lumberjack's steps with no tree in its 3 x 3 cells, ``still``: the share of those in which it stays.
+
+    mean = 20 per tree of the game - 2 steps - 10 alone - 20 left (12 trees: 240), in the game as described.
+    """
+
+    mean: float
+    steps: float
+    alone: float
+    left: float
+    blind: float
+    still: float
+
+
+@torch.no_grad()
+def habits(env: Lumberjacks, player, episodes: int = 256, seed: int = 0) -> Habits:
+    """How ``player``, a team or a ``rule(env) -> actions [B,N]``, plays whole greedy episodes."""
+    copy, generator = env.fresh(episodes), make_generator(torch.device("cpu"), seed, "habits")
+    observation = copy.reset(seed=seed)
+    carry = player.initial_carry(episodes) if hasattr(player, "initial_carry") else None
+    total = steps = alone = blind = still = 0.0
+    rows = torch.arange(episodes).unsqueeze(1)
+    for _ in range(env.spec.episode_limit):
+        playing, (agents, trees) = copy.running.clone(), _cells(copy)
+        near = torch.nn.functional.max_pool2d((trees > 0).float().unsqueeze(1), 3, 1, 1).squeeze(1)
+        nothing = playing.unsqueeze(1) & (near[rows, agents[..., 0], agents[..., 1]] == 0)  # [B,N]
+        if carry is None:
+            actions = player(copy)
+        else:
+            chosen = player.act(observation, carry, False, generator)
+            actions, carry = chosen.actions, chosen.carry
+        step = copy.step(actions)
+        after, left = _cells(copy)
+        on = torch.zeros_like(trees, dtype=torch.long).index_put_(
+            (rows, after[..., 0], after[..., 1]), torch.ones_like(rows), accumulate=True
+        )
+        fell = (trees > 0) & (left == 0) & playing.view(-1, 1, 1)
+        total, steps = total + float(step.reward.sum()), steps + float(playing.sum())
+        alone += float((fell & (on == 1)).sum())
+        blind += float(nothing.sum())
+        still += float((nothing & (after == agents).all(-1)).sum())
+        observation = step.observation
+    remaining = float((_cells(copy)[1] > 0).sum())
+    of_a_game = (x / episodes for x in (total, steps, alone, remaining))
+    return Habits(*of_a_game, blind=blind / (steps * env.spec.n_agents), still=still / max(blind, 1.0))
 
 
 def random_rule(seed: int = 0):
@@ -300,10 +352,37 @@ def smooth(y: np.ndarray, width: int = 5) -> np.ndarray:
     return np.convolve(y, kernel, "same") / np.convolve(np.ones_like(y), kernel, "same")
 
 
-def last_returns(frame, share: float = 0.1) -> dict[str, np.ndarray]:
-    """{algorithm: [seeds]}: the mean greedy return over the last ``share`` of each run's steps."""
-    late = frame[frame["env_steps"] >= (1 - share) * frame["env_steps"].max()]
+def last_returns(frame, share: float = 0.1, upto: int | None = None) -> dict[str, np.ndarray]:
+    """{algorithm: [seeds]}: the mean greedy return over the last ``share`` of each run's own steps, or of its first ``upto``
+    ones: learners with different budgets are compared at the same step."""
+    frame = frame if upto is None else frame[frame["env_steps"] <= upto]
+    ends = frame.groupby(["algorithm", "seed"])["env_steps"].transform("max")
+    late = frame[frame["env_steps"] >= (1 - share) * ends]
     return {name: part.groupby("seed")["return_mean"].mean().to_numpy() for name, part in late.groupby("algorithm", sort=False)}
+
+
+def common_steps(frame) -> int:
+    """The largest number of environment steps that every run in the table has reached."""
+    return int(frame.groupby(["algorithm", "seed"])["env_steps"].max().min())
+
+
+def what_was_run(frame, wanted: tuple[str, ...] = ("QMIX", "VDN", "IQL")) -> str:
+    """In words: the learners of a committed study with their seeds and steps, those of ``wanted`` that are absent, and what
+    may be compared."""
+    lines, budgets = [], set()
+    for name, part in frame.groupby("algorithm", sort=False):
+        seeds = sorted(part["seed"].unique().tolist())
+        reached = part.groupby("seed")["env_steps"].max()
+        budgets |= {round(steps, -4) for steps in reached.tolist()}
+        steps = f"{reached.min():,}" if reached.min() == reached.max() else f"{reached.min():,} to {reached.max():,}"
+        lines.append(f"{name:5} {len(seeds)} seeds ({', '.join(map(str, seeds))}), {steps} environment steps a run")
+    here = frame["algorithm"].unique()
+    absent = [name for name in wanted if name not in here]
+    if absent:
+        lines.append(f"absent: {', '.join(absent)}" + (" (one learner alone ranks nobody)" if len(here) == 1 else ""))
+    if len(budgets) > 1:
+        lines.append(f"the runs differ in length: compare them within the first {common_steps(frame):,} steps only")
+    return "\n".join(lines)
 
 
 def difference_interval(a: np.ndarray, b: np.ndarray, draws: int = 5000, seed: int = 0) -> tuple[float, float, float]:
@@ -319,11 +398,13 @@ def plot_mixer(
     mixers: Mapping[str, torch.nn.Module],
     mixer: str,
     step: int = 0,
+    who: str = "one greedy game of one team",
 ):
     """What the mixer does at one state: the clearing, dQ_tot/dQ_i, and Q_tot over Q_1 and Q_2 with every joint action.
 
     ``mixers`` {name: mixer}; ``mixer`` chooses one (a trained one and an untrained one, say); ``step``: which state of the
-    episode. The dots are the 25 joint actions, the star the greedy one; the arrow points where Q_tot rises fastest.
+    episode; ``who``: which team and game, for the title. The dots are the 25 joint actions, the star the greedy one; the
+    arrow points where Q_tot rises fastest.
     """
     import matplotlib.pyplot as plt
 
@@ -357,7 +438,7 @@ def plot_mixer(
         drawn = right.contourf(axes_q[0], axes_q[1], surface.T, levels=14, cmap="Blues")
         figure.colorbar(drawn, ax=right, label="$Q_{tot}$ (discounted reward)")
         pairs = torch.cartesian_prod(q[0], q[1])
-        right.scatter(pairs[:, 0], pairs[:, 1], s=14, color=INK, zorder=3, label="25 joint actions")
+        right.scatter(pairs[:, 0], pairs[:, 1], s=14, color=INK, zorder=3, label="25 joint actions\n(some coincide)")
         right.scatter(*greedy, marker="*", s=170, color="#E69F00", edgecolor=INK, zorder=4, label="greedy")
         unit = 0.22 * (hi - lo) * slope / slope.norm().clamp(min=1e-9)
         right.annotate(
@@ -366,20 +447,21 @@ def plot_mixer(
             xytext=greedy.tolist(),
             arrowprops={"arrowstyle": "-|>", "color": "#B71C1C", "lw": 2},
         )
+        right.plot([], [], color="#B71C1C", ls="", marker=r"$\nearrow$", ms=12, label="steepest rise of $Q_{tot}$")
         right.set(xlabel="$Q_1$, utility of lumberjack 1", ylabel="$Q_2$, utility of lumberjack 2")
         right.set(aspect="equal", xlim=axes_q[0][[0, -1]].tolist(), ylim=axes_q[1][[0, -1]].tolist())
         right.legend(loc="lower left", fontsize=9, frameon=True)
         right.set_title("$Q_{tot}$ at this state", fontsize=12)
-        figure.suptitle(f"{mixer} mixer, one greedy episode of one team", x=0.01, ha="left", fontsize=12.5)
+        figure.suptitle(f"{mixer} mixer; {who}", x=0.01, ha="left", fontsize=12.5)
     return figure
 
 
-def mixer_explorer(episode: Episode, mixers: Mapping[str, torch.nn.Module], step: int = 0):
+def mixer_explorer(episode: Episode, mixers: Mapping[str, torch.nn.Module], step: int = 0, who: str = "one game of one team"):
     """:func:`plot_mixer` with a slider over the episode's states and a choice of mixer."""
     from ..viz.explore import choice, explore, int_slider
 
     return explore(
-        lambda mixer, step: plot_mixer(episode, mixers, mixer, step),
+        lambda mixer, step: plot_mixer(episode, mixers, mixer, step, who),
         mixer=choice(list(mixers)),
         step=int_slider(step, 0, len(episode.frames) - 1, label="state"),
     )

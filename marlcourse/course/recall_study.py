@@ -162,9 +162,22 @@ def train(
 
 
 def forgetful_teams(doors: int = 2) -> dict[tuple[int, int], float]:
-    """{(door of agent 1, door of agent 2): return}: every deterministic team without memory, by counting lamps."""
-    lamps = list(itertools.product(range(doors), repeat=2))
+    """{(door of agent 1, door of agent 2): return}: every deterministic team without memory, by counting lamps. Doors and
+    colours are numbered from 1: door k has colour k and is opened by action k."""
+    lamps = list(itertools.product(range(1, doors + 1), repeat=2))
     return {pair: sum(lamp == pair for lamp in lamps) / len(lamps) for pair in lamps}
+
+
+@torch.no_grad()
+def room_two(fit: Recall, member: int = 0) -> tuple[Tensor, Tensor]:
+    """What one team says in room two, for each pair of lamps: its utilities of the doors [lamps,N,doors], and the Q_tot of
+    every pair of doors [lamps,doors,doors] (agent 1's door, agent 2's door)."""
+    team, asked = fit.members.member(member), one_for_each_lamp(every_episode(fit.doors, fit.corridor))
+    q = team.utilities(team.agent, asked)[:, -2, :, 1:]
+    pairs = torch.cartesian_prod(*[torch.arange(fit.doors)] * 2)
+    taken = torch.stack([q[:, 0, pairs[:, 0]], q[:, 1, pairs[:, 1]]], -1)  # [lamps,pairs,N]
+    states = asked.states[:, -2].unsqueeze(1).expand(-1, len(pairs), -1)
+    return q, team.mixer(taken, states).unflatten(1, (fit.doors, fit.doors))
 
 
 # ---------------------------------------------------------------------------------------------------------- pictures
@@ -255,40 +268,50 @@ def padded(batch: EpisodeBatch, steps: int = 4) -> EpisodeBatch:
 
 
 def plot_breaks(fits: Mapping[str, Recall], title: str = "", gamma: float = 0.99):
-    """For each variant its seeds' returns on the left, and on the right what they believe along the way beside the truth."""
+    """For each variant its seeds' returns on the left, and on the right, step by step, how far each team's Q_tot lies above
+    what that very team earns from there on (0: an honest value)."""
     import matplotlib.pyplot as plt
 
     from ..viz.style import GREY, INK, context
 
     first = next(iter(fits.values()))
     steps = first.q_tot.shape[1]
-    truth = gamma ** np.arange(steps - 1, -1, -1)
+    discount = gamma ** np.arange(steps - 1, -1, -1)  # of the one reward, in the last step
     colours = plt.get_cmap("viridis")(np.linspace(0.1, 0.85, steps))
     with context():
-        figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 0.9 + 0.46 * len(fits)), layout="constrained", sharey=True)
+        figure, (left, right) = plt.subplots(
+            1, 2, figsize=(11, 1.2 + 0.62 * len(fits)), layout="constrained", sharey=True, width_ratios=(1, 1.35)
+        )
         for row, fit in enumerate(fits.values()):
             left.barh(row, fit.last.mean(), color=REMEMBERS, alpha=0.35, height=0.62)
             left.scatter(
                 np.sort(fit.last), row + np.linspace(-0.22, 0.22, len(fit.last)), s=14, color=INK, zorder=3, linewidths=0
             )
+            above = fit.q_tot - fit.last[:, None] * discount  # [seeds, steps]
             for t in range(steps):
-                middle, offset = np.median(fit.q_tot[:, t]), (t - (steps - 1) / 2) * 0.16
-                low, high = fit.q_tot[:, t].min(), fit.q_tot[:, t].max()
-                right.plot([low, high], [row + offset] * 2, color=colours[t], lw=2.2, alpha=0.6)
-                right.plot(middle, row + offset, "o", color=colours[t], ms=5, label=f"step {t}" if row == 0 else None)
+                y = row + (t - (steps - 1) / 2) * 0.19
+                right.plot([above[:, t].min(), above[:, t].max()], [y] * 2, color=colours[t], lw=2, alpha=0.5)
+                right.scatter(
+                    above[:, t], [y] * len(above), color=colours[t], s=17, linewidths=0, label=f"step {t}" if row == 0 else None
+                )
         best = 1 / first.doors**2
         left.axvline(1, color=INK, ls=(0, (6, 2)), lw=1.3, label="optimum (1)")
         left.axvline(best, color=GREY, ls=":", lw=1.3, label=f"best without memory ({best:g})")
-        right.axvspan(truth.min(), truth.max(), color=INK, alpha=0.18, lw=0, label=f"the truth ({truth.min():.2f} to 1)")
+        right.axvline(0, color=INK, lw=1.3, ls=(0, (1, 1)), label="an honest value", zorder=1)
         left.set_yticks(range(len(fits)), list(fits))
         left.invert_yaxis()
         left.set(xlabel="return of greedy play (exact)", xlim=(0, 1.05))
-        right.set(xlabel="$Q_{tot}$ of the greedy joint action (discounted reward)")
+        right.set_xscale("symlog", linthresh=0.1, linscale=0.7)
+        ticks = [-10, -1, -0.1, 0, 0.1, 1, 10]
+        right.set_xticks(ticks, [f"{x:g}" for x in ticks])
+        right.set(
+            xlabel="$Q_{tot}$ minus what the team earns (discounted reward)\nlinear between -0.1 and 0.1, logarithmic beyond"
+        )
         left.grid(axis="y", visible=False)
         right.grid(axis="y", visible=False)
         left.set_title(f"what they earn ({len(first.last)} seeds: dots)", fontsize=11)
-        right.set_title("what they believe (median; line: all seeds)", fontsize=11)
-        for ax, columns in ((left, 1), (right, 3)):
-            ax.legend(loc="upper left", bbox_to_anchor=(0, -0.16), ncols=columns, fontsize=9)
+        right.set_title("how far they believe more than they earn (dots: seeds)", fontsize=11)
+        handles, labels = [sum(both, []) for both in zip(*(ax.get_legend_handles_labels() for ax in (left, right)))]
+        figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=9)
         figure.suptitle(title, x=0.01, ha="left", fontsize=13)
     return figure
