@@ -129,6 +129,21 @@ def test_scores_read_the_curve_as_named():
     assert late.tolist() == [-90, -50]  # the last evaluation at or before the step
 
 
+def test_the_two_spreads_are_told_apart():
+    """Seeds that differ by 10, episodes by 30, 8 episodes an evaluation: the mean's noise is taken off the spread of seeds."""
+    rng, rows = np.random.default_rng(0), []
+    for seed, level in enumerate(rng.normal(0, 10, 300)):
+        for at in (0, 800, 900, 1000):
+            played = level + rng.normal(0, 30, 8)
+            rows.append(("QMIX", seed, at, played.mean(), played.std(ddof=1)))
+    frame = pd.DataFrame(rows, columns=["algorithm", "seed", "env_steps", "return_mean", "return_std"])
+    between, within = study.spreads(frame, "QMIX")
+    assert within == pytest.approx(30, rel=0.05) and between == pytest.approx(10, rel=0.15)
+    assert study.scores(frame, 1000, every=100)["QMIX"].std() > 1.1 * between
+    with pytest.raises(ValueError, match="two seeds"):
+        study.spreads(frame[frame["seed"] == 0], "QMIX")
+
+
 def test_committed_keeps_the_seeds_that_all_have(tmp_path, monkeypatch):
     monkeypatch.setenv("MARLCOURSE_DATASETS", str(tmp_path))
     frame = pd.concat([table(["QMIX", "QMIX-GRE 0.001"], extra=2), table(["QMIX-simple"], seeds=1)])

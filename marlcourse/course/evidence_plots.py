@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from ..stopping import stoppable
 from ..viz.curves import _thousands
 from ..viz.style import INK, context, styles
 from . import evidence_study as study
@@ -43,7 +44,7 @@ def _dots(ax, scores: Mapping[str, np.ndarray], chosen, looks) -> None:
     for row, (name, x) in enumerate(scores.items()):
         shift = row + 0.16 + _spread(len(x))
         picked = np.isin(np.arange(len(x)), chosen)
-        ax.scatter(x[~picked], shift[~picked], s=24, facecolor="white", edgecolor=looks[name]["color"], lw=0.9, alpha=0.45)
+        ax.scatter(x[~picked], shift[~picked], s=24, facecolor="white", edgecolor=looks[name]["color"], lw=1.0, alpha=0.75)
         ax.scatter(x[picked], shift[picked], s=34, color=looks[name]["color"], zorder=3)
     ax.set_yticks(range(len(scores)), list(scores))
     ax.set_ylim(len(scores) - 0.45, -0.45)
@@ -83,6 +84,7 @@ def plot_triples(x, y, names: Sequence[str], steps: int, k: int = 3):
         figure, ax = _axes(size=(7.2, 4.2))
         parts = [gap[apart == sign] for sign, _ in kinds.values()]
         ax.hist(parts, edges, stacked=True, color=[c for _, c in kinds.values()], label=list(kinds), lw=0)
+        ax.yaxis.get_major_locator().set_params(integer=True)
         ax.axvline(0, color=INK, lw=1.2)
         ax.axvline(x.mean() - y.mean(), color=INK, lw=1.6, ls=(0, (6, 2)), label=f"all {len(x)} seeds")
         ax.set_xlabel(f"mean return of {names[0]} less that of {names[1]}")
@@ -121,7 +123,7 @@ def plot_standard_error(episodes, measured, of_one: float, between: float, repea
         figure, ax = _axes(size=(7.0, 4.0))
         ax.plot(episodes, measured, "o", color=APART, label=f"measured: standard deviation of {repeats} evaluations")
         ax.plot(episodes, of_one / np.sqrt(episodes), color=INK, lw=1.3, label="std of one episode / √episodes")
-        ax.axhline(between, color=AGAINST, ls=(0, (6, 2)), label="spread between seeds (committed runs)")
+        ax.axhline(between, color=AGAINST, ls=(0, (6, 2)), label="spread between the seeds of its study")
         ax.set_xscale("log", base=2)
         ax.set_yscale("log", base=2)
         ticks = [2, 4, 8, 16, 32, 64]
@@ -167,19 +169,28 @@ def _panel(lines: dict, x: str = "environment steps", y: str = "return", level=N
 
 
 def tabular_faults() -> dict[str, dict]:
-    """Panels a, b, c, d and j: runs of a tabular learner with the fault built in."""
-    best = (-7, "the best: -7")
-    explores, never = study.corridor(eval_epsilon=0.25), study.corridor(epsilon=lambda part: 1.0)
-    frozen, one, four = study.corridor(copy_every=0), study.corridor(lr=0.05), study.corridor(updates=4, lr=0.05)
-    steps, value = one["steps"], study.alive(False)
-    both = {"greedy evaluation": (steps, never["evaluation"]), "training": (steps, never["training"])}
-    return {
-        "a": _panel({"evaluation": (steps, explores["evaluation"])}, level=best),
-        "b": _panel(both, level=best),
-        "c": _panel({"greedy evaluation": (steps, frozen["evaluation"])}, level=best),
-        "d": _panel({"learned value": (np.arange(len(value)), value[None])}, y="value", level=(20, "1 / (1 - .95)"), seeds=1),
-        "j": _panel({"A": (steps, one["evaluation"]), "B": (4 * steps, four["evaluation"])}, x="updates", level=best),
+    """Panels a, b, c, d and j: runs of a tabular learner with the fault built in. After a stop: those that are finished."""
+    faults = {
+        "a": {"eval_epsilon": 0.25},
+        "b": {"epsilon": lambda part: 1.0},
+        "c": {"copy_every": 0},
+        "A": {"lr": 0.05},
+        "j": {"lr": 0.05, "updates": 4},
     }
+    runs = {letter: study.corridor(**fault) for letter, fault in stoppable(faults.items(), "tabular runs")}
+    value, best = study.alive(False), (-7, "the best: -7")
+    panels = {
+        "d": _panel({"learned value": (np.arange(len(value)), value[None])}, y="value", level=(20, "1 / (1 - .95)"), seeds=1)
+    }
+    for letter, run in runs.items():
+        shown = {"greedy evaluation" if letter != "a" else "evaluation": (run["steps"], run["evaluation"])}
+        if letter == "b":
+            shown["training"] = (run["steps"], run["training"])
+        if letter == "j":
+            shown = {"A": (run["steps"], runs["A"]["evaluation"]), "B": (4 * run["steps"], run["evaluation"])}
+        if letter != "A":
+            panels[letter] = _panel(shown, x="updates" if letter == "j" else "environment steps", level=best)
+    return panels
 
 
 def reporting_faults(frame, learner: str = "QMIX") -> dict[str, dict]:
@@ -202,7 +213,7 @@ def reporting_faults(frame, learner: str = "QMIX") -> dict[str, dict]:
 
 
 def broken_curves(frame=None) -> dict[str, dict]:
-    """The ten panels, a to j, each with its fault really built in."""
+    """The ten panels, a to j, each with its fault really built in (after a stop fewer)."""
     panels = {**tabular_faults(), **reporting_faults(_committed() if frame is None else frame)}
     return dict(sorted(panels.items()))
 

@@ -3,7 +3,7 @@
     iqm, interval, difference, probability_of_improvement     what stands beside a mean
     coverage                                                  how often an interval holds the truth
     subsets, bars_apart, wins, groups, best_of                how often few seeds name a winner
-    committed, curves, scores                                 20 seeds of two learners, from datasets/
+    committed, curves, scores, spreads                        20 seeds of two learners, from datasets/
     corridor, alive                                           tabular runs, sound or with a fault
 
 A score is one number for a seed; an array of scores [n] has one entry for each seed. The seed is the unit everywhere.
@@ -191,6 +191,21 @@ def scores(frame, steps: int | None = None, metric: str = "last fifth", every: i
 def untrained(frame) -> float:
     """The null: mean return of all teams before any training."""
     return float(frame[frame["env_steps"] == 0]["return_mean"].mean())
+
+
+def spreads(frame, name: str, episodes: int = 8, last: float = 0.2) -> tuple[float, float]:
+    """(between, within) of a learner near the end of its runs, both standard deviations of a return. within: of the single
+    episodes of one team; between: of the seeds' means, less what the evaluations' own noise adds to it (at least 0).
+
+    ``episodes`` were played in each evaluation; the last part ``last`` of the run counts. Raises ValueError for one seed.
+    """
+    rows = frame[(frame["algorithm"] == name) & (frame["env_steps"] >= (1 - last) * frame["env_steps"].max())]
+    means, number = rows.groupby("seed")["return_mean"].mean(), rows.groupby("seed").size().mean()
+    if len(means) < 2:
+        raise ValueError(f"The spread between seeds needs two seeds of {name}, there are {len(means)}.")
+    within = float((rows["return_std"] ** 2).mean() ** 0.5)
+    between = max(0.0, float(means.var(ddof=1)) - within**2 / (number * episodes)) ** 0.5
+    return between, within
 
 
 # ---- worlds of a few numbers, in which a fault can be built into a run ----

@@ -368,11 +368,11 @@ QUIZ = Quiz(
     [
         Question(
             "6.q1",
-            "You have 3 seeds and computing time for 97 more episodes of evaluation, or for one more seed. What makes the "
-            "error of the learner's mean smaller, when the seeds differ far more than the episodes of one seed?",
+            "You have 3 seeds, and time for ten times the episodes or for three more seeds. Which makes the error "
+            "of the learner's mean smaller, when the seeds differ far more than the episodes of one seed?",
             {
                 "a": ("the episodes", "they make each seed's own mean sharper, and the spread between seeds stays"),
-                "b": ("the seed", "between-seed spread falls only with the number of seeds"),
+                "b": ("the seeds", "between-seed spread falls only with the number of seeds"),
                 "c": ("both alike", "the episodes of one seed share its weights: they are no independent draws"),
             },
             answer="b",
