@@ -36,6 +36,27 @@ def transposed(q, mixer):
     return ch03.best_joint_action(q, mixer)[::-1]
 
 
+def as_list(q, mixer):
+    return list(ch03.best_joint_action(q, mixer))
+
+
+def its_value(q, mixer):
+    return max(
+        float(mixer(q[range(len(q)), list(u)])) for u in torch.cartesian_prod(*[torch.arange(q.shape[1])] * len(q)).tolist()
+    )
+
+
+def its_place(q, mixer):
+    joint = torch.cartesian_prod(*[torch.arange(q.shape[1])] * len(q))
+    return mixer(q.gather(1, joint.T).T).argmax()
+
+
+def two_agents_by_name(q, mixer):
+    """Right for two agents, stops for three."""
+    pairs = [(i, j) for i in range(q.shape[1]) for j in range(q.shape[1])]
+    return max(pairs, key=lambda u: float(mixer(torch.stack([q[0, u[0]], q[1, u[1]]]))))
+
+
 def wall_at(low, high):
     def move(row, column, action):
         down, right = ((0, 0), (1, 0), (0, -1), (-1, 0), (0, 1))[action]
@@ -96,12 +117,15 @@ MUTANTS = {
         mutate(ch03.gru_step, "torch.tanh(", "torch.sigmoid("),
         mutate(ch03.gru_step, "torch.sigmoid(z_x + z_h)", "torch.sigmoid(z_x)"),
         mutate(ch03.gru_step, "r, z = torch", "z, r = torch"),
+        mutate(ch03.gru_step, "r * n_h", "r * h"),
+        mutate(ch03.gru_step, "torch.sigmoid(r_x + r_h), torch.sigmoid(z_x + z_h)", "r_x + r_h, z_x + z_h"),
     ],
     "3.2": [
         mutate(ch03.double_q, "masked(online", "masked(target"),
         mutate(ch03.double_q, "target.gather", "online.gather"),
         mutate(ch03.double_q, "masked(online, avail)", "online"),
         multiplied_mask,
+        lambda online, target, avail: ch03.double_q(target, online, avail),
         lambda online, target, avail: torch.where(avail, target, -1e10).max(-1).values,
     ],
     "3.3": [
@@ -111,6 +135,9 @@ MUTANTS = {
         mutate(ch03.td_loss, "td_target(reward, terminated,", "td_target(reward, torch.zeros_like(terminated),"),
         mutate(ch03.td_loss, ".detach()", ""),
         mutate(ch03.td_loss, "(q_tot - y)", "(q_tot.detach() - y)"),
+        mutate(ch03.td_loss, "(q_tot - y) ** 2", "(q_tot - y).abs()"),
+        mutate(ch03.td_loss, "td_target(reward, terminated,", "td_target(reward, ~terminated,"),
+        mutate(ch03.td_loss, "next_q_tot.detach(), gamma", "next_q_tot.detach(), 1.0"),
         mean_of_episodes,
         without_the_end,
         cut_is_end,
@@ -124,6 +151,16 @@ MUTANTS = {
         mutate(ch03.mix, "F.elu(", "("),
         relu_mixer,
     ],
-    "3.5": [own_best, worst, one_after_the_other, two_agents_only, transposed],
+    "3.5": [
+        own_best,
+        worst,
+        one_after_the_other,
+        two_agents_only,
+        two_agents_by_name,
+        transposed,
+        as_list,
+        its_value,
+        its_place,
+    ],
     "3.6": [wall_at(0, 4), wall_at(1, 4), wall_at(1, 3), stay_stays, only_the_coordinate_that_moves, only_rows],
 }

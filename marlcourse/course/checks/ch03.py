@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from marlcourse.course.exercises import exercise, expect, mine_or_reference, require
+from marlcourse.course.exercises import ExerciseIncomplete, describe, exercise, expect, mine_or_reference, require
 from marlcourse.course.quiz import Question, Quiz
 from marlcourse.exploration import masked
 from marlcourse.targets import masked_mean, td_target
@@ -59,14 +59,24 @@ def one_unit(r, z, n):
 )
 def check_gru_step(gru_step):
     nothing, one = torch.zeros(3), torch.ones(1)
+    got = gru_step(nothing, nothing, one)
+    half_r = torch.tensor([0.5])
+    known = [
+        (torch.zeros(1), "r and z are shares between 0 and 1: where is the sigmoid? sigmoid(0) is 0.5, a gate half open"),
+        (torch.tensor([0.75]), "what is written is a tanh, between -1 and 1: tanh(0) is 0, while sigmoid(0) is 0.5"),
+        (0.5 + 0.5 * torch.tanh(half_r), "r multiplies n_h, the memory's PART of what is written, not the memory h itself"),
+    ]
     expect(
-        gru_step(nothing, nothing, one),
+        got,
         torch.tensor([0.5]),
         call="gru_step(from_x=[0, 0, 0], from_h=[0, 0, 0], h=[1])",
-        hint="all gates stand half open: half of the memory 1 is kept, and tanh(0) = 0 is written",
+        hint=meant(got, known, "all gates stand half open: half of the memory 1 is kept, and tanh(0) = 0 is written"),
     )
     got = gru_step(one_unit(0, 20, 3), nothing, -one)
-    known = [(torch.tensor([0.9951]), "z is the share of the old memory that is KEPT; here the new value took its place")]
+    known = [
+        (torch.tensor([0.9951]), "z is the share of the old memory that is KEPT; here the new value took its place"),
+        (torch.tensor([-0.00247]), "r and z have changed places: z decides what is kept"),
+    ]
     expect(
         got,
         torch.tensor([-1.0]),
@@ -78,7 +88,9 @@ def check_gru_step(gru_step):
         got,
         torch.tensor([0.99505]),
         call="gru_step(from_x=[0, -20, 3], from_h=[0, 0, 0], h=[-1])",
-        hint=meant(got, [(torch.tensor([0.95257]), "what is written is a tanh, between -1 and 1")], "z is 0: h' = tanh(n_x)"),
+        hint=meant(
+            got, [(torch.tensor([0.90515]), "r weighs the memory's part only: r * n_h, not n_x")], "z is 0: h' = tanh(n_x)"
+        ),
     )
     got = gru_step(one_unit(-20, -20, 0.5), one_unit(0, 0, 2), one)
     known = [
@@ -142,7 +154,7 @@ def check_double_q(double_q):
     known = [
         (torch.tensor(5.0), "this is the maximum of the target network: it chose AND judged"),
         (torch.tensor(3.0), "this is the online network's own value: the target network must judge"),
-        (torch.tensor(1.0), "the online network chose 'action 2' because the target network likes it: who chooses?"),
+        (torch.tensor(2.0), "the two have changed places: here the target network chose and the online network judged"),
     ]
     expect(
         got,
@@ -177,7 +189,7 @@ def check_double_q(double_q):
 
 
 def td_loss(q_tot, next_q_tot, reward, terminated, mask, gamma):
-    """all [R,T]; gamma a number -> the loss, a number"""
+    """all [B,T]; gamma a number -> the loss, a number"""
     y = td_target(reward, terminated, next_q_tot.detach(), gamma)
     return masked_mean((q_tot - y) ** 2, mask)
 
@@ -208,47 +220,60 @@ def check_td_loss(td_loss):
     mask = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]])
     reward = torch.tensor([[0.0, 0.0, 8.0], [2.0, 0.0, 0.0]])
     junk = torch.tensor([[4.0, 6.0, 50.0], [70.0, 90.0, 90.0]])
-    q = torch.tensor([[1.0, 3.0, 7.0], [2.0, 60.0, 60.0]])
-    one_row = td_loss(q[:1, :2].clone(), junk[:1, :2].clone(), reward[:1, :2], ends[:1, :2], torch.ones(1, 2), 0.5)
+    q = torch.tensor([[5.0, 4.0, 7.0], [4.0, 60.0, 60.0]])
+    got = td_loss(q[:1, :2].clone(), junk[:1, :2].clone(), reward[:1, :2], ends[:1, :2], torch.ones(1, 2), 0.5)
+    known = [
+        (torch.tensor(2.0), "each error is SQUARED, and the mean is taken then: 3 * 3 = 9"),
+        (torch.tensor(10.0), "the loss is a mean over steps, not a sum"),
+        (torch.tensor((1.0 + 4) / 2), "the next value counts gamma times: 0.5 * 4 = 2"),
+        (
+            torch.tensor((25.0 + 16) / 2),
+            "these steps go on: what follows counts, gamma times (is `terminated` the right way round?)",
+        ),
+        (torch.tensor((9.0 + 16) / 2), "nothing ended here: the last column is not yet an end, only `terminated` is"),
+        (torch.tensor(4.0), "the error is squared step by step, before the mean"),
+    ]
     expect(
-        one_row,
-        torch.tensor(0.5),
-        call="td_loss of two steps that go on: q_tot [1, 3], next [4, 6], rewards 0, gamma 0.5",
-        hint="the targets are 0.5 * 4 = 2 and 0.5 * 6 = 3, the squared errors 1 and 0, their mean 0.5",
+        got,
+        torch.tensor(5.0),
+        call="td_loss of two steps that go on: q_tot [5, 4], next [4, 6], rewards 0, gamma 0.5",
+        hint=meant(got, known, "the targets are 0.5 * 4 = 2 and 0.5 * 6 = 3, the squared errors 9 and 1, their mean 5"),
     )
     got = td_loss(q[:1].clone(), junk[:1].clone(), reward[:1], ends[:1], mask[:1], 0.5)
     known = [
         (
-            torch.tensor((1 + 0 + 26.0**2) / 3),
+            torch.tensor((9 + 1 + 26.0**2) / 3),
             "the last step ended the task: its target is the reward 8 alone, whatever follows",
         ),
-        (torch.tensor(1 / 2), "the step that ends the task stays in the loss: it is the one that teaches the reward"),
-        (torch.tensor(2.0), "the loss is a mean over steps, not a sum"),
+        (torch.tensor(10 / 2), "the step that ends the task stays in the loss: it is the one that teaches the reward"),
     ]
     expect(
         got,
-        torch.tensor((1 + 0 + 1) / 3),
+        torch.tensor((9 + 1 + 1) / 3),
         call="td_loss of three steps of which the last one ends the task with reward 8",
-        hint=meant(got, known, "the targets are 2, 3 and 8, the squared errors 1, 0 and 1"),
+        hint=meant(got, known, "the targets are 2, 3 and 8, the squared errors 9, 1 and 1"),
     )
     got = td_loss(q.clone(), junk.clone(), reward, ends, mask, 0.5)
     known = [
-        (torch.tensor(2 / 6), "padding is left out above the line but counted below it: divide by the number of REAL steps"),
-        (torch.tensor((2 / 3 + 0) / 2), "each step counts once, not each episode: a short episode's step must not weigh more"),
-        (torch.tensor((2 + (60 - 45.0) ** 2 * 2) / 6), "padding is in the mean: those steps were never played"),
+        (torch.tensor(15 / 6), "padding is left out above the line but counted below it: divide by the number of REAL steps"),
+        (torch.tensor((11 / 3 + 4) / 2), "each step counts once, not each episode: a short episode's step must not weigh more"),
+        (torch.tensor((15 + (60 - 45.0) ** 2 * 2) / 6), "padding is in the mean: those steps were never played"),
     ]
     expect(
         got,
-        torch.tensor(2 / 4),
+        torch.tensor(15 / 4),
         call="td_loss of two episodes, of 3 steps and of 1 step (the rest is padding)",
-        hint=meant(got, known, "four steps were played; their squared errors are 1, 0, 1 and 0"),
+        hint=meant(got, known, "four steps were played; their squared errors are 9, 1, 1 and 4"),
     )
     cut = td_loss(torch.zeros(1, 1), torch.full((1, 1), 4.0), torch.ones(1, 1), torch.zeros(1, 1) > 0, torch.ones(1, 1), 0.5)
+    known = [
+        (torch.tensor(1.0), "a time limit is no end of the task: what would have followed counts, the target is 1 + 0.5 * 4")
+    ]
     expect(
         cut,
         torch.tensor(9.0),
-        call="td_loss of an episode that the time limit cut off (terminated False, its last step)",
-        hint="a time limit is no end of the task: the target is 1 + 0.5 * 4 = 3",
+        call="td_loss of one step with q_tot 0, next 4, reward 1, that the time limit cut off (terminated False)",
+        hint=meant(cut, known, "the target is 1 + 0.5 * 4 = 3, the squared error 9"),
     )
     value, following = torch.ones(1, 2).requires_grad_(), torch.ones(1, 2).requires_grad_()
     go_on = torch.zeros(1, 2, dtype=torch.bool)
@@ -384,6 +409,23 @@ def random_sum(weights):
     return lambda q: (q * weights).sum(-1)
 
 
+def as_tuple(answer, q, mixer, call):
+    """What `answer` says, where it is a tuple with one action for each agent; else the message that fits."""
+    got, form = answer(q.clone(), mixer), f"a tuple of {len(q)} ints"
+    if not isinstance(got, tuple):
+        hint = f"return {form}, the action of each agent"
+        if isinstance(got, list):
+            hint = f"{form}: this is a list, and the next cell compares it with `==`; wrap it in `tuple(...)`"
+        elif isinstance(got, Tensor) and got.dim() == 1:
+            hint = f"{form}: `tuple(joint_action.tolist())`"
+        elif isinstance(got, float) or (isinstance(got, Tensor) and got.is_floating_point()):
+            hint = "this is a value; wanted is the joint ACTION that has it (an argmax, not a max)"
+        elif isinstance(got, int) or (isinstance(got, Tensor) and got.dim() == 0):
+            hint = "this is the place of the best one in your list of joint actions; return the joint action that stands there"
+        require(False, f"{call} returned {describe(got)}, expected {form}", hint)
+    return got
+
+
 def best_joint_action(q, mixer):
     """q [N,A], mixer: utilities [...,N] -> [...]; the joint action (a tuple of N ints) with the largest Q_tot of all A^N"""
     n, a = q.shape
@@ -409,13 +451,14 @@ def best_joint_action(q, mixer):
 )
 def check_best_joint_action(best_joint_action):
     q = torch.tensor([[1.0, 5.0, 2.0], [0.0, 3.0, 4.0]])
+    call = "best_joint_action([[1, 5, 2], [0, 3, 4]], the sum)"
     expect(
-        tuple(best_joint_action(q.clone(), lambda q: q.sum(-1))),
+        as_tuple(best_joint_action, q, lambda q: q.sum(-1), call),
         (1, 2),
-        call="best_joint_action([[1, 5, 2], [0, 3, 4]], the sum)",
+        call=call,
         hint="5 + 4 = 9 is the largest of nine sums: action 1 of agent 1, action 2 of agent 2",
     )
-    got = tuple(best_joint_action(q.clone(), lambda q: q[..., 0] - q[..., 1]))
+    got = as_tuple(best_joint_action, q, lambda q: q[..., 0] - q[..., 1], "best_joint_action(the same, Q_1 - Q_2)")
     hint = "this is each agent's own best action: it is the team's only if IGM holds, and that is what you will test"
     expect(
         got,
@@ -425,22 +468,32 @@ def check_best_joint_action(best_joint_action):
     )
     square = lambda q: -((q[..., 0] - 2) ** 2) - (q[..., 1] - 3) ** 2
     expect(
-        tuple(best_joint_action(q.clone(), square)),
+        as_tuple(best_joint_action, q, square, "best_joint_action(the same, a square)"),
         (2, 1),
         call="best_joint_action(the same, Q_tot = -(Q_1 - 2)^2 - (Q_2 - 3)^2)",
         hint="Q_tot is 0 at the utilities 2 and 3, and negative elsewhere",
     )
+    call = "best_joint_action([[0, 3], [0, 3]], Q_tot = Q_1 - (Q_1 - Q_2)^2)"
+    both = torch.tensor([[0.0, 3.0], [0.0, 3.0]])
     expect(
-        tuple(best_joint_action(torch.tensor([[0.0, 3.0], [0.0, 3.0]]), lambda q: q[..., 0] - (q[..., 0] - q[..., 1]) ** 2)),
+        as_tuple(best_joint_action, both, lambda q: q[..., 0] - (q[..., 0] - q[..., 1]) ** 2, call),
         (1, 1),
-        call="best_joint_action([[0, 3], [0, 3]], Q_tot = Q_1 - (Q_1 - Q_2)^2)",
+        call=call,
         hint="both must change at once: improving one agent at a time never gets there",
     )
     three = torch.tensor([[0.0, 1.0], [2.0, 0.0], [0.0, 3.0]])
+    call = "best_joint_action for three agents with two actions each"
+    try:
+        got = as_tuple(best_joint_action, three, lambda q: q[..., 0] * q[..., 1] - q[..., 2], call)
+    except ExerciseIncomplete:
+        raise
+    except Exception as error:
+        hint = "two agents went well. Any N must do: N is `len(q)`, so no `q[0]`, `q[1]` by name, no fixed number of loops"
+        require(False, f"{call} stopped with {type(error).__name__}: {error}", hint)
     expect(
-        tuple(best_joint_action(three.clone(), lambda q: q[..., 0] * q[..., 1] - q[..., 2])),
+        got,
         (1, 0, 0),
-        call="best_joint_action for three agents with two actions each",
+        call=call,
         hint="eight joint actions; 1 * 2 - 0 = 2 is the largest",
     )
 
@@ -459,8 +512,8 @@ def ma_gym_move(row, column, action):
     title="find the released bug: the wall inside the clearing",
     reference=ma_gym_move,
     hints=[
-        "Take the moves that start in row 4. Where do they end? And the moves that go down from row 3?",
-        "Look at the moves with action 0, 'stay', that did not stay. No other rule is needed for them.",
+        "Print the moves that start in row 4. Where do they end? And those that go down from row 3?",
+        "Print the moves with action 0, 'stay'. Some did not stay, and no other rule is needed for them.",
         "ma-gym limits the new row and column to 0..3 instead of 0..4, after every action, 'stay' too: "
         "`min(max(row + down, 0), 3)`.",
     ],
@@ -510,62 +563,64 @@ QUIZ = Quiz(
     [
         Question(
             "3.q1",
-            "QMIX's mixer reads the true state, with both lamps. Why does that not help a team without memory?",
+            "Two-rooms with three doors. Agents without memory, but a mixer that reads both lamps and both doors as they are "
+            "opened. What does the team earn at best?",
             {
-                "a": ("the mixer is not monotone enough", "no: monotone it is, by construction"),
-                "b": (
-                    "the mixer is left at home: an agent chooses from its own utilities, which are the same for every lamp",
-                    "yes: the mixer shapes the learning; the choice is made from what the agent itself sees and remembers",
-                ),
-                "c": ("the state has too few numbers", "no: it names both lamps at every step"),
-            },
-            answer="b",
-        ),
-        Question(
-            "3.q2",
-            "Online utilities (1, 3, 2), target utilities (2, 0, 5), all actions available. What is the double-Q value?",
-            {
-                "a": ("5", "no: that is the target's own maximum: one network chooses and judges"),
-                "b": ("3", "no: that is what the online network says of its own choice"),
-                "c": ("0", "yes: online chooses action 1, target says it is worth 0"),
-            },
-            answer="c",
-        ),
-        Question(
-            "3.q3",
-            "An episode is cut off by the time limit. What is the target of its last step?",
-            {
-                "a": (
-                    "the reward plus gamma times the value of the true final observation",
-                    "yes: the task would have gone on",
-                ),
-                "b": ("the reward alone", "no: that is for a step that ENDED the task (terminated)"),
-                "c": ("none: the step is masked out", "no: it was played, and it teaches its reward"),
+                "a": ("1/9", "yes: agents choose from their own utilities, the same for every lamp; the mixer stays at home"),
+                "b": ("1/3", "no: that is one agent's chance to be right; both must be, independently of each other"),
+                "c": ("1", "no: what the mixer reads shapes the learning; at play nobody asks it"),
             },
             answer="a",
         ),
         Question(
-            "3.q4",
-            "Which part of the mixer must not be negative for IGM to hold?",
+            "3.q2",
+            "Online utilities (4, 1, 3), target utilities (0, 6, 2); action 0 is not available. What is the double-Q value?",
             {
-                "a": ("w1, w2 and both biases", "no: a bias multiplies no utility, it shifts all joint actions alike or bends"),
-                "b": ("w1 and w2", "yes: these two multiply a utility on its way to Q_tot"),
-                "c": ("the utilities", "no: they may have any sign"),
+                "a": ("0", "no: action 0 has the largest online value, but it is not available"),
+                "b": ("2", "yes: of actions 1 and 2 online prefers action 2, and target says that it is worth 2"),
+                "c": ("3", "no: that is what the online network says of its own choice; the other one judges"),
+                "d": ("6", "no: that is the target's own maximum: one network chooses and judges"),
             },
             answer="b",
         ),
         Question(
-            "3.q5",
-            "A team is trained in ma-gym's Lumberjacks and never ends an episode before step 100. What do you check first?",
+            "3.q3",
+            "A team is cut off by the clock while two trees stand. What is the target of that last step?",
             {
-                "a": ("the learning rate", "no: first ask whether ending early is possible at all"),
-                "b": ("the mixer", "no: random play, and a rule that sees everything, do not end it either"),
-                "c": (
-                    "whether every tree can be reached",
-                    "yes: the last row and column cannot be entered; almost no episode can end",
-                ),
+                "a": ("r, the reward alone", "no: that is for a step that ENDED the task (terminated)"),
+                "b": ("none: the step is masked", "no: it was played; the mask is 0 only where nothing was played"),
+                "c": ("r + gamma times the next value", "yes, of the true final observation: the task would have gone on"),
             },
             answer="c",
+        ),
+        Question(
+            "3.q4",
+            "Somebody takes the absolute value of w1 and forgets that of w2. What can happen?",
+            {
+                "a": (
+                    "the agents' own best is not the team's",
+                    "yes: where w2 is negative, a larger utility lowers Q_tot; both weights stand on the way",
+                ),
+                "b": ("nothing, w1 decides the order", "no: every utility passes w2 as well on its way to Q_tot"),
+                "c": ("Q_tot can no longer be negative", "no: v has any sign, and so has a hidden unit times a negative w2"),
+            },
+            answer="a",
+        ),
+        Question(
+            "3.q5",
+            "A team trains on ma-gym's Lumberjacks, and every one of its episodes lasts 100 steps. What do you check first?",
+            {
+                "a": ("whether the learning rate is too small", "no: first ask whether ending early is possible at all"),
+                "b": (
+                    "whether every tree can be reached",
+                    "yes: the last row and column cannot be entered; almost no game can end",
+                ),
+                "c": (
+                    "whether the mixer is too weak",
+                    "no: a rule that sees everything, and has no mixer, does not end it either",
+                ),
+            },
+            answer="b",
         ),
     ],
 )
