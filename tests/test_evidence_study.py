@@ -84,6 +84,12 @@ def test_wins_by_hand():
     assert same["behind"] == same["against"] == 1 and same["claimed"] == pytest.approx(-7)
 
 
+def test_the_loudest_paper():
+    x, y = np.array([9.0, 10, 11, 0, 0]), np.array([0.0, 0, 0, 1, 1])
+    assert study.loudest(x, y) == [0, 1, 2]
+    assert study.loudest(y, x) is None  # no choice of three seeds has y above x
+
+
 def test_groups_are_disjoint_and_none_is_favoured():
     dealt = study.groups(np.arange(12.0), 4, 3, draws=500)
     assert dealt.shape == (500, 4, 3)
@@ -205,7 +211,8 @@ def test_every_figure_is_drawn(frame):
     import matplotlib.pyplot as plt
 
     scores = study.scores(frame)
-    pictures.plot_bars(scores, (0, 1, 2), 40_000)
+    pictures.plot_laboratories(scores, 40_000)
+    pictures.plot_bars(scores, [(0, 1, 2), range(12)], 40_000)
     pictures.plot_triples(scores["QMIX"], scores["QMIX-GRE 0.001"], list(scores), 40_000)
     pictures.plot_bootstrap(scores["QMIX"], study.iqm, "IQM", resamples=100)
     pictures.plot_standard_error((2, 8), (9.0, 5.0), 14.0, 20.0, 5)

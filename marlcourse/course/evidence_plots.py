@@ -51,22 +51,46 @@ def _dots(ax, scores: Mapping[str, np.ndarray], chosen, looks) -> None:
     ax.grid(axis="y", visible=False)
 
 
-def plot_bars(scores: Mapping[str, np.ndarray], few: Sequence[int], steps: int):
-    """Left the chosen few seeds, right all: every seed a dot, and mean +- one standard error, "error bars". scores [n] each."""
-    looks = styles(scores)
-    n = min(map(len, scores.values()))
+def plot_laboratories(scores: Mapping[str, np.ndarray], steps: int, k: int = 3):
+    """Two learners, [n] scores each, dealt to laboratories of k seeds in their order: their mean returns, joined by a line in
+    the colour of the better one. Last row: all seeds."""
+    (a, x), (b, y) = scores.items()
+    looks, n = styles(scores), len(x)
+    labs = {f"laboratory {i + 1}, seeds {k * i} to {k * i + k - 1}": range(k * i, k * i + k) for i in range(n // k)}
+    labs[f"all {n} seeds"] = range(n)
     with context():
-        figure, axes = _axes(1, 2, size=(9.4, 2.9), sharex=True, sharey=True)
-        for ax, chosen in zip(axes, (list(few), range(n))):
+        figure, ax = _axes(size=(7.2, 1.5 + 0.36 * len(labs)))
+        for row, seeds in enumerate(labs.values()):
+            means = x[list(seeds)].mean(), y[list(seeds)].mean()
+            ax.plot(means, [row, row], color=looks[a if means[0] > means[1] else b]["color"], lw=3, alpha=0.6, zorder=1)
+            for name, mean in zip((a, b), means):
+                style = {"color": looks[name]["color"], "marker": looks[name]["marker"]}
+                ax.scatter(mean, row, s=64, zorder=3, label=name if row == 0 else None, **style)
+        ax.axhline(len(labs) - 1.5, color=INK, lw=1.0)
+        ax.set_yticks(range(len(labs)), list(labs))
+        ax.set_ylim(len(labs) - 0.5, -0.5)
+        ax.grid(axis="y", visible=False)
+        ax.set_xlabel("mean return over the seeds (score: mean of a run's last fifth)")
+        ax.set_title(f"One experiment, {len(labs) - 1} laboratories\n{WORLD}, {steps:,} environment steps", fontsize=12)
+        _legend(ax)
+    return ax
+
+
+def plot_bars(scores: Mapping[str, np.ndarray], papers: Sequence[Sequence[int]], steps: int):
+    """A panel for each choice of seeds: every seed a dot, the chosen ones full, and their mean +- one standard error."""
+    looks, n = styles(scores), min(map(len, scores.values()))
+    with context():
+        figure, axes = _axes(1, len(papers), size=(9.4, 2.9), sharex=True, sharey=True, squeeze=False)
+        for ax, chosen in zip(axes[0], papers):
             _dots(ax, scores, chosen, looks)
             for row, (name, x) in enumerate(scores.items()):
                 picked = x[list(chosen)]
                 bar = {"fmt": "D", "ms": 7, "capsize": 5, "lw": 2.2, "mec": "white", "color": looks[name]["color"]}
                 ax.errorbar(picked.mean(), row - 0.2, xerr=study.standard_error(picked), **bar)
-            ax.set_title(f"seeds {', '.join(map(str, few))}" if ax is axes[0] else f"all {n} seeds")
+            ax.set_title(f"seeds {', '.join(map(str, chosen))} of {n}" if len(chosen) < n else f"all {n} seeds", fontsize=11)
             ax.set_xlabel("return, mean of the last fifth")
         figure.suptitle(f"{WORLD}, {steps:,} environment steps; diamonds: mean ± standard error over seeds", x=0.01, ha="left")
-    return axes
+    return axes[0]
 
 
 def plot_triples(x, y, names: Sequence[str], steps: int, k: int = 3):

@@ -2,7 +2,7 @@
 
     iqm, interval, difference, probability_of_improvement     what stands beside a mean
     coverage                                                  how often an interval holds the truth
-    subsets, bars_apart, wins, groups, best_of                how often few seeds name a winner
+    subsets, bars_apart, wins, loudest, groups, best_of       how often few seeds name a winner
     committed, curves, scores, spreads                        20 seeds of two learners, from datasets/
     corridor, alive                                           tabular runs, sound or with a fault
 
@@ -123,6 +123,14 @@ def wins(x, y, k: int = 3) -> dict[str, float]:
     preferred = apart == np.sign(np.mean(x) - np.mean(y))
     claimed = float(gap[preferred].mean()) if preferred.any() else float("nan")
     return {**{name: float(np.mean(rows)) for name, rows in shares.items()}, "claimed": claimed}
+
+
+def loudest(x, y, k: int = 3) -> list[int] | None:
+    """The k seeds whose bars are apart in favour of x by the largest gap; None where no choice shows that. x, y [n]."""
+    chosen = subsets(len(x), k)
+    a, b = np.asarray(x)[chosen], np.asarray(y)[chosen]
+    gap = np.where(bars_apart(a, b) > 0, a.mean(-1) - b.mean(-1), -np.inf)
+    return chosen[gap.argmax()].tolist() if np.isfinite(gap.max()) else None
 
 
 def groups(x, how_many: int, k: int = 3, draws: int = 4000, seed: int = 0) -> np.ndarray:
