@@ -1,10 +1,12 @@
 """Chapter 05's experiments: the game in which fit and gain disagree, estimators with a known mean, the committed data."""
 
 import importlib.util
+import json
 import math
 from pathlib import Path
 
 import matplotlib
+import matplotlib.pyplot
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,7 +17,8 @@ from marlcourse.course import ledger
 from marlcourse.course import mnmpg_plots as pictures
 from marlcourse.course import mnmpg_study as study
 from marlcourse.course.checks import ch05
-from marlcourse.course.exercises import ExerciseIncomplete
+from marlcourse.course.claims import ClaimCard
+from marlcourse.course.exercises import ExerciseIncomplete, mutate
 from marlcourse.course.meta_study import signal_to_noise
 from marlcourse.rollout import Context
 
@@ -23,8 +26,8 @@ matplotlib.use("agg")
 BENCH = Path(__file__).parents[1] / "benchmarks"
 
 
-def script(name):
-    spec = importlib.util.spec_from_file_location(f"bench_{name}", BENCH / f"{name}.py")
+def script(name, folder=BENCH):
+    spec = importlib.util.spec_from_file_location(f"script_{name}", folder / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -86,14 +89,26 @@ def test_an_unknown_reading_is_refused_in_one_sentence():
         study.estimates("kept")
 
 
+def test_the_signal_of_three_gradients_by_hand():
+    found = signal_to_noise(torch.tensor([[1.0, 0.0], [1.0, 1.0], [1.0, -1.0]]))  # products 1, 1, 0; variances 0 and 1
+    error = math.sqrt(2 / 3) / math.sqrt(3)
+    assert (found.squared, found.noise, found.error) == pytest.approx((2 / 3, 1, error))
+    assert found.standard_errors == pytest.approx(2 / 3 / error) and found.pairs_needed == pytest.approx(1.5)
+    assert found.most == pytest.approx(2 / 3 + 2 * 2 / 3) and found.least_pairs == pytest.approx(0.5)  # 0, 1, 1 are left
+    below = signal_to_noise(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]))
+    assert below.squared < 0 and below.ratio == 0 and below.least_pairs > 0
+
+
 def test_least_pairs_is_a_bound_that_a_known_signal_respects():
     g = torch.Generator().manual_seed(0)
     noise = torch.randn(60, 40, generator=g)
     strong = noise + 2 * torch.eye(40)[0]
-    assert study.least_pairs(strong) < signal_to_noise(strong).pairs_needed < 3 * study.least_pairs(strong)
-    assert study.least_pairs(noise) > 20
-    with pytest.raises(ValueError, match="at least 3 gradients"):
-        study.least_pairs(noise[:2])
+    assert signal_to_noise(strong).least_pairs < signal_to_noise(strong).pairs_needed < 3 * signal_to_noise(strong).least_pairs
+    assert signal_to_noise(noise).least_pairs > 20
+    for length in (0.0, 0.7, 2.0):  # the truth is beyond the bound about 1 time in 40
+        true, g = length * torch.eye(40)[0], torch.Generator().manual_seed(0)
+        beyond = [signal_to_noise(torch.randn(48, 40, generator=g) + true).most < length**2 for _ in range(200)]
+        assert sum(beyond) <= 12, length
 
 
 # ---- what a step moves ----
@@ -135,7 +150,18 @@ def test_z_reaches_the_exercised_team_and_only_through_the_exercise():
         d0, before = Context(world, team, 0).collect(), study.parts(team)
         shares.append(study.reach_of_z(team, world, d0))
         assert study.changed(before, study.parts(team)) == []
-    assert shares[0] == (0, 0) and 0 < shares[1][0] < shares[1][1] <= 1
+    assert set(shares[0].values()) == {0.0} and shares[1]["same z"] == 0
+    assert 0 < shares[1]["another z"] < shares[1]["no exercise"] <= 1
+
+
+@pytest.mark.parametrize("interval, steps, rounds", [(500, 1600, 5), (1000, 2000, 4), (2000, 2800, 3)])
+def test_the_distance_of_meta_rounds(interval, steps, rounds):
+    assert study.cycle_steps(interval, worlds=4) == steps and study.cycle_steps(500) == 2400
+    world = mc.make("lumberjacks", num_envs=2, device="cpu", episode_limit=10)  # everything a tenth and a half: 4000 -> 400
+    team = mc.MNMPG(world.spec, mc.MNMPG.Config(hidden=4, meta_interval=interval // 20, exercise_updates=1), device="cpu")
+    log = study.MetaLog()
+    mc.Trainer(world, team, eval_every=10**6, eval_episodes=1, callbacks=[log]).fit(399, progress=False)
+    assert len(log.improvement) == math.ceil(399 / study.cycle_steps(interval // 20, worlds=2, length=10)) == rounds
 
 
 # ---- the committed measurement ----
@@ -175,20 +201,22 @@ def curves(levels, seeds=5, end=100_000, spread=3.0):
     return pd.DataFrame(rows)
 
 
+wrong = script("ch05", Path(__file__).parent / "mutants")
 ALL = {name: 0.0 for names in study.ABLATIONS.values() for name in names}
 
 
 def test_while_runs_are_missing_there_is_a_sentence_and_no_verdict(monkeypatch):
     monkeypatch.setattr(study, "datasets", lambda: {})
     assert study.committed_runs() is None and study.verdicts(None) is None
-    assert "grid_mnmpg_lumberjacks.csv" in study.missing() and "no verdict" in study.missing()
+    assert "grid_mnmpg_lumberjacks.csv" in study.MISSING and "claims nothing here" in study.MISSING
     assert study.verdicts(curves({"MNMPG": 0.0, "QMIX_large": 0.0})) is None
+    assert study.what_the_runs_say(None) == study.MISSING == study.what_the_runs_say(curves({"MNMPG": 0.0}))
 
 
 def test_committed_runs_put_qmix_beside_them_on_the_seeds_that_all_have(monkeypatch):
     tables = {
         "grid_mnmpg_lumberjacks.csv": curves(ALL, seeds=3).assign(loss=1.0),
-        "grid_lumberjacks.csv": curves({"QMIX": 0.0, "VDN": 0.0}, seeds=5),
+        "grid_lumberjacks.csv": curves({"QMIX": 0.0, "VDN": 0.0}, seeds=5, end=200_000),
     }
     monkeypatch.setattr(study, "datasets", lambda: tables)
     monkeypatch.setattr(study, "load_dataset", tables.get)
@@ -196,6 +224,10 @@ def test_committed_runs_put_qmix_beside_them_on_the_seeds_that_all_have(monkeypa
     assert set(found["algorithm"]) == {*ALL, "QMIX"} and set(found["seed"]) == {0, 1, 2}
     assert list(found.columns) == ["algorithm", "seed", "env_steps", "return_mean"]
     assert study.untrained_return(found) == -180
+    assert set(found.groupby("algorithm")["env_steps"].max()) == {100_000}, "QMIX's longer runs are cut"
+    assert study.committed_runs().equals(study.same_steps(found))
+    tables["grid_mnmpg_lumberjacks.csv"] = curves({"MNMPG": 0.0, "QMIX_large": 0.0}, seeds=3)
+    assert study.committed_runs() is None, "a learner is missing"
     tables["grid_mnmpg_lumberjacks.csv"] = curves(ALL, seeds=1)
     assert study.committed_runs() is None, "one seed is no comparison"
 
@@ -238,6 +270,36 @@ def test_verdicts(changes, large, six):
     assert study.verdicts(curves({**ALL, **changes} if "QMIX" not in changes else ALL)) is None
 
 
+def test_what_the_runs_say_is_read_off_them():
+    told = study.what_the_runs_say(curves({**ALL, "QMIX": 0.0, "MNMPG K=1": 30.0, "MNMPG": 30.0, "QMIX_large": 30.0}))
+    assert "5 seeds of 100,000 environment steps" in told and "untrained teams -180.0" in told
+    assert "these runs do not show that the meta step did it" in told and "5.C no difference. " in told
+    assert "is shown for MNMPG no-grad, MNMPG no-s, MNMPG interval=1000" in told and "K=1," not in told
+    assert "the meta step helped" in study.what_the_runs_say(curves({**ALL, "QMIX": 0.0, "MNMPG": 30.0}))
+    told = study.what_the_runs_say(curves({**ALL, "QMIX": 0.0, "QMIX_large": 30.0}, seeds=2))
+    assert "the meta step harmed" in told and "for none of the six" in told and "2 seeds" in told and "5.C refuted" in told
+    assert all(len(line) < 130 for line in told.splitlines())
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_the_chapter_tells_both_states(there, monkeypatch, capsys):
+    """The cells of section 6 about the committed runs, without the files and with made-up ones."""
+    notebook = json.loads((Path(__file__).parents[1] / "solutions" / "05_mnmpg.ipynb").read_text(encoding="utf-8"))
+    sources = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    found = {"grid_mnmpg_lumberjacks.csv": curves(ALL), "grid_lumberjacks.csv": curves({"QMIX": 0.0}, seeds=3, end=150_000)}
+    monkeypatch.setattr(study, "datasets", lambda: found if there else {})
+    monkeypatch.setattr(study, "load_dataset", found.get)
+    names = {"study": study, "mc": mc, "plt": matplotlib.pyplot, "pictures": pictures, "ClaimCard": ClaimCard}
+    for begin in ("main = ClaimCard", "ablations = ClaimCard", "finished = study.", "verdicts = study."):
+        (source,) = (s for s in sources if s.startswith(begin))
+        exec(compile(source, begin, "exec"), names)
+    said, figures = capsys.readouterr().out, matplotlib.pyplot.get_fignums()
+    matplotlib.pyplot.close("all")
+    assert ("seeds: [0, 1, 2] environment steps: 100000" in said) == there == (len(figures) == 2)
+    assert said.count("Claim 5.C: no difference") == said.count("Claim 5.D: no difference") == there
+    assert (study.MISSING in said) == (not there) == ("There is no curve yet" in said)
+
+
 def test_ledger_rows_are_put_behind_the_chapter_and_replaced(tmp_path, monkeypatch, capsys):
     frame = curves({**ALL, "MNMPG": 30.0, "MNMPG K=1": 30.0, "QMIX": 0.0})
     rows = study.ledger_rows(frame)
@@ -255,7 +317,7 @@ def test_ledger_rows_are_put_behind_the_chapter_and_replaced(tmp_path, monkeypat
         assert len(found) == 8 and set(before) <= set(after)
     assert "reproduced" in capsys.readouterr().out
     monkeypatch.setattr(study, "committed_runs", lambda: None)
-    assert study.main([]) == 0 and "no verdict" in capsys.readouterr().out
+    assert study.main([]) == 0 and "Not measured yet" in capsys.readouterr().out
 
 
 def test_the_study_of_the_benchmark_runs_what_the_chapter_reads():
@@ -297,7 +359,7 @@ def test_pictures_name_their_axes_seeds_and_counts():
 
 def test_the_explorer_has_a_still():
     still = pictures.estimator_explorer(static=True)
-    assert "noise of a return 20" in texts(still.figure) and still.box is None
+    assert "noise 20, m = 0" in texts(still.figure) and still.box is None
 
 
 # ---- what the checks say ----
@@ -314,9 +376,57 @@ def test_the_explorer_has_a_still():
             "also runs through z",
         ),
         (ch05.check_meta_loss, lambda e, s, z, mask, r: -r * e.log_prob(s, z.detach()).mean(), "padded steps"),
+        (ch05.check_meta_loss, wrong.redraws, "draws a z of its own"),
+        (ch05.check_log_p, mutate(ch05.log_p, ".sum(-1)", ""), "one number for each entry"),
+        (ch05.check_log_p, mutate(ch05.log_p, "-0.5 * ((", "0.5 * (("), "the sign of the exponent"),
+        (ch05.check_log_p, mutate(ch05.log_p, "- std.log()", "+ std.log()"), "the sign of log(std)"),
+        (ch05.check_log_p, mutate(ch05.log_p, "- std.log()", ""), "- log(std) is missing"),
+        (ch05.check_log_p, wrong.squared_std, "not in the logarithm"),
+        (ch05.check_slope_estimate, wrong.nothing_weighed, "this is the mean score"),
+        (ch05.check_slope_estimate, wrong.gain_times_log_p, "its *slope* is asked"),
+        (ch05.check_slope_estimate, lambda g, z, m, s: (g * (z - m) / s**2).mean(0), "give gain an axis"),
+        (ch05.check_repaired_round, wrong.scores_anew, "drawn anew"),
+        (ch05.check_repaired_round, wrong.wrong_way_round, "the sign"),
+        (ch05.check_repaired_round, wrong.late_before, "was R0 taken before"),
+        (ch05.check_repaired_round, wrong.scores_the_last, "score all of them"),
+        (ch05.check_repaired_round, wrong.mean_of_the_scores, "the mean of the scores"),
+        (ch05.check_repaired_round, wrong.scores_each_update, "counts once"),
+        (ch05.check_repaired_round, lambda *tools: ch05.repaired_round(*tools) and None, "returned None"),
+        (ch05.check_meta_round, lambda team, ctx: ch05.meta_round(team, ctx) and None, "return improvement"),
+        (ch05.check_meta_round, mutate(ch05.meta_round, "team.with_z(ctx.collect(), ctx.generator)", "ctx.collect()"), "a z"),
+        (ch05.check_meta_round, mutate(ch05.meta_round, "improvement)[0]", "improvement)"), "was given a tuple"),
     ],
 )
 def test_a_known_mistake_is_named(check, answer, said):
     with pytest.raises(ExerciseIncomplete) as caught:
         check.verify(answer)
-    assert said in str(caught.value)
+    assert said in str(caught.value) and caught.value.kind == "wrong"
+
+
+def test_a_z_for_each_update_is_right_where_all_are_scored():
+    def all_scored(draw, exercise, play, score, updates):
+        before, used = play(), [draw() for _ in range(updates)]
+        for z in used:
+            exercise(z)
+        return (play() - before) * sum(map(score, used))
+
+    ch05.check_repaired_round.verify(all_scored)
+
+
+@pytest.mark.parametrize(
+    "shift, sign, said", [(1, 1, "More than one z"), (0, -1, "became less probable"), (0, 1, None)], ids=["z", "sign", "right"]
+)
+def test_a_wrong_loss_of_ones_own_is_noticed(shift, sign, said):
+    def own_loss(team, ctx):
+        d0 = team.with_z(ctx.collect(), ctx.generator)
+        for _ in range(team.config.exercise_updates):
+            ctx.step("main", team.exercise_loss, d0)
+        improvement = team.improvement(d0, ctx.collect())
+        states, z = d0.states[:, :-1], d0.extras["z"] + shift
+        ctx.step("meta", sign * ch05.meta_loss(team.mixer.encoder, states, z, d0.mask, improvement))
+        return improvement
+
+    if said is None:
+        return ch05.check_meta_round.verify(own_loss)
+    with pytest.raises(ExerciseIncomplete, match=said):
+        ch05.check_meta_round.verify(own_loss)

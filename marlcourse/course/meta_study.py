@@ -87,18 +87,32 @@ def _meta_round(trainer, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class SignalToNoise:
-    """``ratio``: length of the mean gradient over the spread of a single one (0 where none is left after its own noise is
-    taken out). ``pairs_needed``: how many pairs, averaged, make signal and noise equal, 1/ratio^2.
-    ``standard_errors``: how far the squared signal lies above 0; within -2..2 the pairs show none."""
+    """``squared``: the squared signal, an estimate of the squared length of the mean gradient that chance puts below 0 as
+    often as above where there is none; ``error``: its standard error if there is none. ``noise``: the summed variances of a
+    single gradient.
+    ``ratio``: length of the mean gradient over the spread of a single one (0 where ``squared`` is not above 0).
+    ``pairs_needed``: how many pairs, averaged, make signal and noise equal, 1/ratio^2.
+    ``standard_errors``: how far the squared signal lies above 0; within -2..2 the pairs show none.
+    ``most``: the largest squared signal that the gradients do not exclude, two leave-one-out errors above ``squared`` (an
+    error that also holds where there is a signal). ``least_pairs``: pairs_needed of such a signal."""
 
     ratio: float
     pairs_needed: float
     standard_errors: float
+    squared: float
+    error: float
+    noise: float
+    most: float
+
+    @property
+    def least_pairs(self) -> float:
+        return self.noise / self.most if self.most > 0 else float("inf")
 
 
 def signal_to_noise(gradients: Tensor) -> SignalToNoise:
     """Of n independent gradients [n,P], n >= 3. The squared signal is the mean inner product of two *different* gradients:
-    unlike the squared length of the average, it is not above 0 on average for pure noise.
+    unlike the squared length of the average, it is not above 0 on average for pure noise. Its standard error without a
+    signal: the root mean square of these products over the root of the number of pairs of gradients, n (n - 1) / 2.
 
     Raises ValueError for fewer than three gradients.
     """
@@ -106,11 +120,16 @@ def signal_to_noise(gradients: Tensor) -> SignalToNoise:
     if n < 3:
         raise ValueError(f"A spread needs at least 3 gradients, not {n}.")
     gradients = gradients.double()
-    products = (gradients @ gradients.T)[~torch.eye(n, dtype=torch.bool, device=gradients.device)]
+    table = (gradients @ gradients.T).fill_diagonal_(0)  # [n,n]
+    products = table[~torch.eye(n, dtype=torch.bool, device=gradients.device)]
+    without = (table.sum() - 2 * table.sum(1)) / ((n - 1) * (n - 2))  # [n], the squared signal with gradient i left out
+    left_out = float((without.var(correction=0) * (n - 1)).sqrt())
     squared, noise = float(products.mean()), float(gradients.var(0).sum())
     error = float((2 * (products**2).mean() / (n * (n - 1))).sqrt())
     ratio = (max(squared, 0.0) / noise) ** 0.5 if noise else 0.0
-    return SignalToNoise(ratio, 1 / ratio**2 if ratio else float("inf"), squared / error if error else 0.0)
+    needed = 1 / ratio**2 if ratio else float("inf")
+    most = squared + 2 * max(error, left_out)
+    return SignalToNoise(ratio, needed, squared / error if error else 0.0, squared, error, noise, most)
 
 
 def known_game(

@@ -11,6 +11,7 @@ from torch import Tensor
 from .meta_study import signal_to_noise
 from .mnmpg_study import ABLATIONS, BASE, READINGS, estimates, runs, same_seeds, true_slope, untrained_return
 
+REACH = 60.0  # the explorer's axis: fixed, so that one sees the estimates draw together
 TINTS = ("#0072B2", "#D55E00", "#009E73", "#8D6E63")
 COLOURS = {"stored": "#A23179", "redrawn": "#D55E00", "literal": "#607078"}
 SAID = {
@@ -59,27 +60,29 @@ def plot_readings(samples: Mapping[str, Tensor], truth: float, title: str | None
 
 
 def plot_estimator(reading: str = "stored", rounds: int = 1, noise: float = 0.0, m: float = 0.0, repeats: int = 4000):
-    """Estimates of the slope, each averaged over ``rounds`` meta rounds, beside the truth: the explorer's picture."""
+    """Estimates of the slope, each averaged over ``rounds`` meta rounds, beside the truth: the explorer's picture. The axis
+    is the same for all settings (the outermost bins hold the rest), and a grey outline shows estimates of one round."""
     import matplotlib.pyplot as plt
 
-    from ..viz.style import INK, context
+    from ..viz.style import GREY, INK, context
 
     x, truth = estimates(reading, rounds, repeats, m, noise), true_slope(m)
-    spread = max(float(x.std()), 0.05)
+    single = estimates(reading, 1, repeats, m, noise) if rounds > 1 else x
     wrong = float((x <= 0).float().mean())
     with context():
-        ax = plt.subplots(figsize=(7.2, 3.7), layout="constrained")[1]
-        reach = max(abs(float(x.mean())) + 3.5 * spread, abs(truth) + 2)
-        ax.hist(
-            x.numpy(), np.linspace(-reach, reach, 81), weights=np.full(repeats, 1 / repeats), color=COLOURS[reading], alpha=0.75
-        )
+        ax = plt.subplots(figsize=(7.6, 3.7), layout="constrained")[1]
+        bins, weights = np.linspace(-REACH, REACH, 81), np.full(repeats, 1 / repeats)
+        ax.hist(x.clamp(-REACH, REACH).numpy(), bins, weights=weights, color=COLOURS[reading], alpha=0.75)
+        outline = {"histtype": "step", "color": GREY, "lw": 1.3, "label": "single rounds"}
+        ax.hist(single.clamp(-REACH, REACH).numpy(), bins, weights=weights, **outline)
+        ax.set_xlim(-REACH, REACH)
         ax.axvline(0, color="#8A8A8A", lw=1.3, ls=":", label="no step (0)")
         ax.axvline(truth, color=INK, lw=1.6, ls=(0, (5, 2)), label=f"true slope ({truth:.2f})")
         ax.axvline(float(x.mean()), color=COLOURS[reading], lw=2, label=f"mean of the estimates ({float(x.mean()):.2f})")
-        ax.set(xlabel=r"estimate of $d\,E[R_1 - R_0]\,/\,dm$", ylabel="share of the estimates")
+        ax.set(xlabel=r"estimate of $d\,E[R_1 - R_0]\,/\,dm$ (outermost bins: the rest)", ylabel="share of the estimates")
         ax.set_title(
-            f"{SAID[reading]}; {rounds} round{'s' * (rounds > 1)} an estimate, noise of a return {noise:g}\n"
-            f"{repeats:,} estimates: {wrong:.0%} do not point upwards, spread {float(x.std()):.2f}",
+            f"{SAID[reading]}; {rounds} round{'s' * (rounds > 1)} an estimate, noise {noise:g}, m = {m:g}\n"
+            f"{repeats:,} estimates: {wrong:.1%} do not point upwards, spread {float(x.std()):.2f}",
             fontsize=11.5,
         )
         ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
@@ -90,7 +93,7 @@ def estimator_explorer(static: bool = False):
     """The explorer of chapter 05: the reading, rounds an estimate, the noise of a return, the mean m of z."""
     from ..viz.explore import Control, choice, explore, float_slider
 
-    steps = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]
+    steps = [1, 2, 5, 10, 20, 50, 100, 200, 300, 500, 1000]
     return explore(
         plot_estimator,
         static=static,
@@ -193,7 +196,7 @@ def plot_ablations(frame):
         axes[0].set_ylabel("team return per episode")
         seeds = frame["seed"].nunique()
         figure.suptitle(
-            f"lumberjacks: what the parts of MNMPG do, median and interquartile range over {seeds} seeds",
+            f"lumberjacks, greedy play: what the parts of MNMPG do, median and interquartile range over {seeds} seeds",
             x=0.01,
             ha="left",
             fontsize=12,

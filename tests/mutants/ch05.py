@@ -2,6 +2,8 @@
 
 import math
 
+import torch
+
 from marlcourse.course.checks import ch05
 from marlcourse.course.exercises import mutate
 
@@ -12,6 +14,15 @@ def density(z, mean, std):
 
 def squared_std(z, mean, std):
     return (-0.5 * ((z - mean) / std) ** 2 - (std**2).log() - 0.5 * math.log(2 * math.pi)).sum(-1)
+
+
+def nothing_weighed(gain, z, mean, std):
+    """The mean score: no gain in it."""
+    return ((z - mean) / std**2).mean(0)
+
+
+def gain_times_log_p(gain, z, mean, std):
+    return (gain.unsqueeze(-1) * (-0.5 * ((z - mean) / std) ** 2 - std.log() - 0.5 * math.log(2 * math.pi))).mean(0)
 
 
 def means_product(gain, z, mean, std):
@@ -34,6 +45,11 @@ def absolute(encoder, state, z, mask, improvement):
 
 def always_a_step(encoder, state, z, mask, improvement):
     return ch05.meta_loss(encoder, state, z, mask, improvement or 1.0)
+
+
+def redraws(encoder, state, z, mask, improvement):
+    mean, std = encoder(state)
+    return ch05.meta_loss(encoder, state, mean + std * torch.randn(mean.shape), mask, improvement)
 
 
 def no_gradient(encoder, state, z, mask, improvement):
@@ -107,6 +123,34 @@ def scores_anew(draw, exercise, play, score, updates):
     return (play() - before) * score(draw())
 
 
+def mean_of_the_scores(draw, exercise, play, score, updates):
+    """A z of its own for each update, and the mean of their scores: the slope divided by their number."""
+    before, used = play(), [draw() for _ in range(updates)]
+    for z in used:
+        exercise(z)
+    return (play() - before) * sum(map(score, used)) / updates
+
+
+def scores_each_update(draw, exercise, play, score, updates):
+    """One z, scored as often as it was used."""
+    before, z = play(), draw()
+    for _ in range(updates):
+        exercise(z)
+    return (play() - before) * updates * score(z)
+
+
+def wrong_way_round(draw, exercise, play, score, updates):
+    return -ch05.repaired_round(draw, exercise, play, score, updates)
+
+
+def late_before(draw, exercise, play, score, updates):
+    z = draw()
+    for _ in range(updates):
+        exercise(z)
+    before = play()
+    return (play() - before) * score(z)
+
+
 def forgets_before(draw, exercise, play, score, updates):
     play()
     z = draw()
@@ -132,6 +176,8 @@ MUTANTS = {
         mutate(ch05.slope_estimate, "/ std**2", ""),
         mutate(ch05.slope_estimate, "(z - mean)", "z"),
         means_product,
+        nothing_weighed,
+        gain_times_log_p,
         other_z,
         entries_added,
     ],
@@ -146,6 +192,7 @@ MUTANTS = {
         absolute,
         always_a_step,
         no_gradient,
+        redraws,
     ],
     "5.5": [
         early_d1,
@@ -158,5 +205,14 @@ MUTANTS = {
         mutate(ch05.meta_round, "team.config.exercise_updates", "1"),
         mutate(ch05.meta_round, "team.meta_loss(d0, improvement)", "team.meta_loss(d0, -improvement)"),
     ],
-    "5.3": [scores_the_last, scores_the_first, scores_anew, forgets_before],
+    "5.3": [
+        scores_the_last,
+        scores_the_first,
+        scores_anew,
+        mean_of_the_scores,
+        scores_each_update,
+        wrong_way_round,
+        late_before,
+        forgets_before,
+    ],
 }
