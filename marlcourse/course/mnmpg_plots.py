@@ -77,7 +77,7 @@ def plot_estimator(reading: str = "stored", rounds: int = 1, noise: float = 0.0,
         ax.hist(single.clamp(-REACH, REACH).numpy(), bins, weights=weights, **outline)
         ax.set_xlim(-REACH, REACH)
         ax.axvline(0, color="#8A8A8A", lw=1.3, ls=":", label="no step (0)")
-        ax.axvline(truth, color=INK, lw=1.6, ls=(0, (5, 2)), label=f"true slope ({truth:.2f})")
+        ax.axvline(truth, color=INK, lw=1.6, ls=(0, (5, 2)), label=f"true slope ({truth:.2f})", zorder=4)
         ax.axvline(float(x.mean()), color=COLOURS[reading], lw=2, label=f"mean of the estimates ({float(x.mean()):.2f})")
         ax.set(xlabel=r"estimate of $d\,E[R_1 - R_0]\,/\,dm$ (outermost bins: the rest)", ylabel="share of the estimates")
         ax.set_title(
