@@ -87,8 +87,8 @@ def _meta_round(trainer, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class SignalToNoise:
-    """``squared``: the squared signal, an estimate of the squared length of the mean gradient that chance puts below 0 as
-    often as above where there is none; ``error``: its standard error if there is none. ``noise``: the summed variances of a
+    """``squared``: the squared signal, an estimate of the squared length of the mean gradient that scatters around 0 where
+    there is none; ``error``: its standard error if there is none. ``noise``: the summed variances of a
     single gradient.
     ``ratio``: length of the mean gradient over the spread of a single one (0 where ``squared`` is not above 0).
     ``pairs_needed``: how many pairs, averaged, make signal and noise equal, 1/ratio^2.
