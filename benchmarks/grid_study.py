@@ -24,13 +24,30 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import marlcourse as mc
 from marlcourse.comparison import cache_folder
+from marlcourse.exploration import Schedule
 from marlcourse.meters import pooled_percentiles
 
 STEPS, WORLDS, EVERY, EPISODES = 200_000, 8, 1_000, 8
 COMMON = {"updates_per_collect": 8, "batch_size": 32}
 GRE_SEARCHED = (1e-3, 5e-4, 1e-4)  # Zhao et al. 2022, caption of Figure 8
+JUNCTION = {  # what else was tried against the published settings, under which the team learns to stand still
+    "QMIX far-sighted": {"lam": 0.9, "target_every": 20, "batch_size": 16, "epsilon": Schedule(1.0, 0.05, 20_000)},
+    "QMIX feed-forward": {
+        "recurrent": False,
+        "last_action": False,
+        "optimizer": torch.optim.Adam,
+        "gamma": 0.98,
+        "lam": 0.9,
+        "target_every": 20,
+        "updates_per_collect": 16,
+        "replay_episodes": 500,
+        "epsilon": Schedule(1.0, 0.05, 20_000),
+    },
+}
 MNMPG = {  # Shao et al. 2021, section 4.4, with one update per episode as everybody here: 8 exercise updates on 8 episodes
     "MNMPG": {},
     "QMIX_large": {"meta_lr": 0.0},
@@ -57,6 +74,7 @@ STUDIES: dict[str, tuple[str, dict[str, Any], tuple[str, ...], bool]] = {
         ("QMIX", "QMIX-simple", *(f"QMIX-GRE {w:g}" for w in GRE_SEARCHED)),
         True,
     ),
+    "junction": ("traffic-junction-10", {"faithful": True, "state": "compact"}, tuple(JUNCTION), False),
     "mnmpg-lumberjacks": ("lumberjacks", {}, tuple(MNMPG), False),  # QMIX itself: study lumberjacks, the same world
     "evidence": ("lumberjacks", {}, ("QMIX", "QMIX-simple", "QMIX-GRE 0.001"), False),  # short runs, many seeds
 }
@@ -65,6 +83,8 @@ STUDIES: dict[str, tuple[str, dict[str, Any], tuple[str, ...], bool]] = {
 def learner(name: str, spec, seed: int):
     """An algorithm by its name in this study."""
     kind, _, weight = name.partition(" ")
+    if name in JUNCTION:
+        return mc.QMIX(spec, mc.QMIX.Config.preset("pymarl", **{**COMMON, **JUNCTION[name]}), seed=seed)
     if kind == "QMIX-GRE":
         return mc.QMIXGRE(spec, mc.QMIXGRE.Config.preset("pymarl", entropy_weight=float(weight), **COMMON), seed=seed)
     if name in MNMPG:
