@@ -12,7 +12,7 @@ from marlcourse.core import EpisodeBatch
 from marlcourse.course import credit_plots as pictures
 from marlcourse.course import credit_study as study
 from marlcourse.course import ledger
-from marlcourse.course.claims import ClaimCard
+from marlcourse.course.claims import ClaimCard, ClaimChanged
 from marlcourse.course.data import save_dataset
 from marlcourse.credit import credit, normalised_entropy
 from marlcourse.nets.mixers import MonotonicMixer
@@ -127,13 +127,13 @@ def runs_of(world="lumberjacks", learners=None, seeds=3, steps=100_000, gap=0.0,
 def test_what_is_committed_is_read_and_what_is_not_is_empty(tmp_path, monkeypatch):
     monkeypatch.setattr("marlcourse.course.data.dataset_folders", lambda: [tmp_path])
     empty = study.committed("junction")
-    assert not empty.has("QMIX") and empty.learners == [] and "not run yet" in empty.budget("QMIX")
+    assert not empty.has("QMIX") and empty.learners == [] and "not measured yet" in empty.budget("QMIX")
     made = runs_of(learners=["QMIX"], seeds=2)
     for name, frame in (("", made.history), ("_pooled", made.pooled)):
         save_dataset(f"grid_credit_lumberjacks{name}.csv", frame, command="x", seeds=[0, 1], folder=tmp_path)
     runs = study.committed("lumberjacks")
     assert runs.learners == ["QMIX"] and runs.seeds("QMIX") == 2 and runs.steps("QMIX") == 100_000
-    assert runs.budget() == "Lumberjacks QMIX: 2 seeds x 100,000 steps"
+    assert runs.budget() == "Lumberjacks QMIX: 2 seeds x 100,000 steps (reduced)"
     assert list(study.overview({"lumberjacks": runs})["return"]) == [pytest.approx(89.5)]
 
 
@@ -142,7 +142,10 @@ def test_returns_at_the_end_are_those_of_the_last_fifth():
     np.testing.assert_allclose(runs.returns("QMIX"), [89, 90, 91])  # evaluations at 90,000 and 100,000 steps
     np.testing.assert_allclose(runs.returns("QMIX", 50_000), [-1, 0, 1])
     np.testing.assert_allclose(runs.returns("QMIX", 12_000), [-81, -80, -79])  # no evaluation that late: the last before it
-    assert runs.untrained_return() == -100 and runs.untrained_median() == pytest.approx(0.992)
+    assert runs.untrained_return() == -100 and runs.reduced("QMIX") and not runs_of(seeds=5, steps=200_000).reduced("QMIX")
+    first, over = runs.medians()
+    np.testing.assert_allclose(first, [0.992] * 3)
+    np.testing.assert_allclose(over, [0.989, 0.99, 0.991])
     assert list(pictures._smooth([0, 3, 6])) == pytest.approx([1.5, 3, 4.5]) and len(pictures._smooth([1.0] * 9)) == 9
     np.testing.assert_allclose(runs.percentiles()[:, 2], [0.989, 0.99, 0.991])
     np.testing.assert_allclose(runs.batch_means(), [0.992] * 5)
@@ -155,7 +158,7 @@ def test_a_shorter_run_is_compared_at_its_own_length():
     assert found["steps"] == 50_000 and found["difference"] == pytest.approx(90 - 0)
 
 
-@pytest.mark.parametrize("gap, answer", [(0, "confirmed"), (50, "confirmed"), (-18.5, "no difference"), (-40, "refuted")])
+@pytest.mark.parametrize("gap, answer", [(0, "confirmed"), (50, "confirmed"), (-18.5, "not decided"), (-40, "refuted")])
 def test_parity_asks_whether_the_loss_may_exceed_the_margin(gap, answer):
     found = study.against_qmix(runs_of(gap=gap), "QMIX-simple")
     assert found["answer"] == answer and found["difference"] == pytest.approx(gap)
@@ -171,19 +174,84 @@ def test_the_best_weight_is_chosen_by_return():
     assert study.best_weight(runs_of(learners=["QMIX"])) is None
 
 
-def test_one_answer_for_two_worlds():
-    assert study.all_of(["confirmed", None]) is None
-    assert study.all_of(["confirmed", "refuted", "no difference"]) == "refuted"
-    assert study.all_of(["confirmed", "no difference"]) == "no difference"
-    assert study.all_of(["confirmed", "confirmed"]) == "confirmed"
+def test_a_parity_without_seeds_or_without_a_gain_is_not_decided():
+    few = study.against_qmix(runs_of(seeds=2), "QMIX-simple")
+    assert few["answer"] == "not decided" and "2 seeds" in few["why"]
+    flat = runs_of()
+    flat.history["return_mean"] = -100.0 + flat.history["seed"]
+    assert "gained nothing" in study.against_qmix(flat, "QMIX-simple")["why"]
+    assert not [row for row in study.ledger_rows({"lumberjacks": flat}) if "does" in row["claim"]]
 
 
-def test_a_claim_without_runs_has_no_verdict_yet(capsys):
+def test_an_entropy_stands_for_a_spread():
+    g = torch.tensor([[1.17, 0.83]])
+    assert study.implied_cv(normalised_entropy(g), 2)[0] == pytest.approx(0.17, abs=0.002)
+    assert study.implied_cv(0.98, 10) == pytest.approx(0.303, abs=0.001) and study.implied_cv(1.0, 5) == 0
+
+
+def like_the_paper(world="lumberjacks", shift=0.0, seeds=5):
+    """Made-up runs with the paper's percentiles over training (moved by ``shift``), one seed like the other."""
+    runs = runs_of(world, seeds=seeds, steps=200_000, entropy=study.PAPER[world][2] - 0.002)
+    for p, value in zip((5, 25, 50, 75, 95), study.PAPER[world]):
+        runs.pooled[f"p{p}"] = value + shift
+    return runs
+
+
+def test_the_papers_percentiles_and_the_start_are_compared_as_spreads():
+    near = study.near_paper(like_the_paper())
+    assert near["answer"] == "confirmed" and abs(near["difference"]).max() < 1e-9 and near["seeds"] == 5
+    far = study.near_paper(like_the_paper(shift=-0.02))
+    assert far["answer"] == "refuted" and far["difference"].min() > 0.05, "a lower entropy is a larger spread"
+    assert study.near_paper(like_the_paper(seeds=2))["answer"] == "not decided"
+    assert study.unmoved(like_the_paper())["answer"] == "confirmed"
+    assert study.unmoved(like_the_paper(shift=-0.02))["difference"][0] > 0.05
+    noisy = like_the_paper()
+    noisy.pooled["p50"] = noisy.pooled["seed"].map({0: 0.999, 1: 0.96, 2: 0.999, 3: 0.999, 4: 0.96})
+    assert study.unmoved(noisy)["answer"] == "not decided" and "margin" in study.unmoved(noisy)["why"]
+    none = study.Runs("junction", runs_of().history[:0], None)
+    assert study.near_paper(none) is None and study.unmoved(none) is None
+
+
+def test_a_claim_is_settled_world_by_world(capsys, monkeypatch):
     card = ClaimCard(id="4.X", hypothesis="H", metric="m", margin="1", budget="b", tuning="none", seeds=5)
-    study.settle(card, None, expected="confirmed")
-    assert capsys.readouterr().out == "Claim 4.X: no verdict yet, its runs are not committed. (H)\n"
-    study.settle(card, False, expected="refuted")
-    assert "Claim 4.X: refuted." in capsys.readouterr().out
+    study.settle(card, {"lumberjacks": None, "junction": {"answer": "not decided", "why": "1 seed"}})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "Claim 4.X: H" and lines[2] == "  TrafficJunction10: not decided (1 seed)"
+    assert lines[1] == "  Lumberjacks: not measured yet; the chapter claims nothing here"
+    monkeypatch.setitem(study.EXPECTED, "4.X lumberjacks", "confirmed")
+    found = {"lumberjacks": {"answer": "refuted", "why": ""}}
+    study.settle(card, found)
+    monkeypatch.setenv("MARLCOURSE_STRICT", "1")
+    with pytest.raises(ClaimChanged, match="Lumberjacks: the text says confirmed, the evidence says refuted"):
+        study.settle(card, found)
+
+
+def test_what_the_runs_say_without_runs_with_all_and_with_some():
+    none = {world: study.Runs(world, runs_of().history[:0], runs_of().pooled[:0]) for world in study.WORLDS}
+    simple = lambda runs: "QMIX-simple"
+    for said in (study.say_training(none), study.say_parity(none, simple), study.say_parity(none, study.best_weight)):
+        assert [line.partition(": ")[2] for line in said] == ["not measured yet; the chapter claims nothing here."] * 2
+    assert all(line.count("not measured yet") == 2 for line in study.findings(none))
+
+    full = {world: like_the_paper(world) for world in study.WORLDS}
+    said = study.say_training(full)
+    assert "median entropy over training is 0.997 (CV about 0.06), the paper's 0.997" in said[0]
+    assert said[1].startswith("C: the paper's table") and said[2].startswith("D: training left the median")
+    moved = study.say_training({"lumberjacks": like_the_paper(shift=-0.02)})
+    assert "less equal than the paper's" in moved[1] and "less equal than before" in moved[2]
+    assert "more equal than before" in study.say_training({"junction": like_the_paper("junction", shift=0.02)})[2]
+    assert "Comparable: to forbid unequal credit" in study.say_parity(full, simple)[1]
+    gre = study.say_parity(full, study.best_weight)
+    assert "QMIX-GRE 0.001 minus QMIX: +0.0" in gre[0] and "to punish equal" in gre[1] and "QMIX 0.997" in gre[2]
+    worse = {"lumberjacks": runs_of(gap=-40)}
+    assert study.say_parity(worse, simple)[1].startswith("Worse") and "(reduced)" in study.say_parity(worse, simple)[0]
+    assert "Not decided, since the interval" in study.say_parity({"lumberjacks": runs_of(gap=-18.5)}, simple)[1]
+
+    some = {"lumberjacks": full["lumberjacks"], "junction": runs_of("junction", learners=["QMIX"], seeds=5)}
+    lines = study.findings(some)
+    assert lines[2].endswith("Lumberjacks: confirmed; TrafficJunction10: not measured yet; the chapter claims nothing here.")
+    assert "<details><summary>What the long runs say so far</summary><p>C, the" in lines._repr_html_()
+    assert repr(lines).startswith("C, the paper's")
 
 
 # ---- the ledger ----
@@ -243,7 +311,7 @@ def test_the_percentile_picture_has_a_row_for_each_label():
     dots = [line for line in axes[0].get_lines() if line.get_marker() == "o"]
     assert [float(line.get_xdata()[0]) for line in dots] == [0.997, 0.9, 0.9, 0.8]
     (ax,) = pictures.plot_percentiles({"junction": {"QMIX": [float("nan")] * 5}}, "none")
-    assert ax.texts[0].get_text() == "no run here yet"
+    assert ax.texts[0].get_text() == "not measured yet"
 
 
 def test_pictures_of_runs_and_of_none():
@@ -255,18 +323,23 @@ def test_pictures_of_runs_and_of_none():
     assert "3 seeds" in axes[0][0].get_title(loc="left")
     axes = pictures.plot_lambdas(full)
     assert "3 seeds, 100,000 environment steps" in axes[0][0].get_title(loc="left")
+    some = pictures.plot_lambdas({"junction": runs_of("junction", learners=["QMIX"])})
+    assert "4 of 5 learners not measured yet" in some[0][0].get_title(loc="left")
     for draw in (lambda: pictures.plot_training(none, untrained), lambda: pictures.plot_lambdas(none)):
-        assert "no committed run yet" in draw()[0][0].texts[0].get_text()
+        assert "not measured yet" in draw()[0][0].texts[0].get_text()
 
 
 def test_the_explorers_picture_and_its_slider(played):
     team, batch = played
-    left, middle, right = pictures.plot_rescaled(team, batch, 3.0)
-    assert middle.get_title(loc="left") == "same greedy actions: 60 of 60 steps"
-    before, after = (line.get_ydata() for line in middle.get_lines())
+    left, middle, right = pictures.plot_rescaled(team, batch, 3.0, step=4)
+    assert "60 of 60" in middle.get_title(loc="left") and right.get_title(loc="left").endswith("step 4")
+    before, after = (line.get_ydata() for line in middle.get_lines()[:2])
     np.testing.assert_array_equal(before, after)
-    heights = [bar.get_height() for bar in right.patches]
-    assert heights[0] > heights[1] + 0.2 and heights[2] == heights[3]
+    heights = [bar.get_height() for bar in right.patches]  # slope, invariant; then the same in the other unit
+    assert heights[0] > heights[2] + 0.2 and heights[1] == heights[3]
+    found = study.scaled_readings(team, batch, 1.0)
+    assert heights[0] == pytest.approx(pictures.shares(found["credit"][4:5])[0])
+    assert pictures.plot_rescaled(team, batch, 3.0, step=500)[2].get_title(loc="left").endswith("step 19"), "the last"
     assert sum(pictures.shares(torch.tensor([[1.0, 3.0], [0.0, 0.0]]))) == pytest.approx(1)
     assert "A still figure" in repr(pictures.rescaling_explorer(team, batch, static=True))
 

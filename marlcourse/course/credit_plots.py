@@ -13,7 +13,7 @@ from ..core import Algorithm, EpisodeBatch
 from ..credit import coefficient_of_variation, normalised_entropy
 from ..viz.curves import _thousands
 from ..viz.style import GREY, INK, colour, context, styles
-from .credit_study import IDLE, NAMES, PAPER, SHARE, TITLES, Runs, idle_return, scaled_readings
+from .credit_study import IDLE, LEARNERS, NAMES, PAPER, SHARE, TITLES, Runs, idle_return, scaled_readings
 
 TEAM_COLOURS = {2: "#D55E00", 5: "#0072B2", 10: "#009E73"}
 BEFORE, AFTER = GREY, "#D55E00"
@@ -48,19 +48,21 @@ def plot_flatness(sizes: Sequence[int] = (2, 5, 10), draws: int = 150, seed: int
 
 
 def plot_percentiles(worlds: Mapping[str, Mapping[str, Sequence]], title: str):
-    """One panel a world: for each label percentiles 5, 25, 50, 75, 95 of the entropy, [5] or one row per seed [seeds, 5].
+    """One panel a world, one above the other on the same axis: for each label percentiles 5, 25, 50, 75, 95 of the entropy,
+    [5] or one row per seed [seeds, 5].
 
     A thin line from the 5th to the 95th, a thick one from the 25th to the 75th, a dot at the median. Labels that begin with
-    "paper" are black, with "untrained" grey; nothing but NaN: a note that nothing was run yet.
+    "paper" are black, with "untrained" grey; nothing but NaN: a note that nothing was measured yet.
     """
     with context():
-        most = max(len(found) for found in worlds.values())
-        figure, axes = _axes(1, len(worlds), size=(10.4, 1.5 + 0.45 * most), squeeze=False)
-        for ax, (world, found) in zip(axes[0], worlds.items()):
+        heights = [len(found) for found in worlds.values()]
+        size = (9.6, 1.5 + 0.55 * len(worlds) + 0.42 * sum(heights))
+        figure, axes = _axes(len(worlds), 1, size=size, squeeze=False, sharex=True, height_ratios=heights)
+        for ax, (world, found) in zip(axes[:, 0], worlds.items()):
             for y, (label, values) in enumerate(found.items()):
                 rows = np.atleast_2d(np.asarray(values, dtype=float))
                 if np.isnan(rows).all():
-                    ax.text(0.03, y, "no run here yet", transform=ax.get_yaxis_transform(), color=GREY, va="center")
+                    ax.text(0.03, y, "not measured yet", transform=ax.get_yaxis_transform(), color=GREY, va="center")
                     continue
                 shade = INK if label.startswith("paper") else GREY if label.startswith("untrained") else colour("QMIX")
                 for k, row in enumerate(rows):
@@ -70,19 +72,19 @@ def plot_percentiles(worlds: Mapping[str, Mapping[str, Sequence]], title: str):
                     ax.plot(row[[1, 3]], [at, at], color=shade, lw=6 * scale, alpha=0.55, solid_capstyle="butt")
                     ax.plot(row[2], at, "o", color=shade, ms=7 * scale + 1, mec="white", mew=0.8, zorder=4)
             ax.axvline(1.0, color=INK, lw=1.0, ls=(0, (6, 2)))
-            ax.set_yticks(range(len(found)), found if ax is axes[0][0] else [""] * len(found))
+            ax.set_yticks(range(len(found)), found)
             ax.set_ylim(len(found) - 0.4, -0.6)
-            ax.set_xlabel("normalised entropy H (1: equal credit)")
             ax.set_title(TITLES.get(world, world), fontsize=11)
             ax.grid(axis="y", visible=False)
+        axes[-1][0].set_xlabel("normalised entropy H (1: equal credit)")
         figure.suptitle(title, x=0.01, ha="left", fontsize=12)
-    return axes[0]
+    return axes[:, 0]
 
 
 def plot_training(studies: Mapping[str, Runs], untrained: Mapping[str, np.ndarray], learner: str = "QMIX"):
     """Above: the median entropy of each evaluation over training, one line a seed, beside the untrained mixer; below: return.
 
-    A world without runs keeps an empty panel that says so. The paper's Figures 3 and 4.
+    A world without runs keeps an empty panel that says so. The paper's Figure 3.
     """
     with context():
         figure, axes = _axes(2, len(studies), size=(10.4, 5.6), squeeze=False, sharex="col")
@@ -127,7 +129,7 @@ def _smooth(values, width: int = 5) -> np.ndarray:
 
 def _empty(axes, world: str) -> None:
     for ax in axes:
-        ax.text(0.5, 0.5, f"{NAMES[world]}:\nno committed run yet", ha="center", transform=ax.transAxes, color=GREY)
+        ax.text(0.5, 0.5, f"{NAMES[world]}:\nnot measured yet", ha="center", transform=ax.transAxes, color=GREY)
         ax.set(xticks=[], yticks=[])
 
 
@@ -158,7 +160,11 @@ def plot_lambdas(studies: Mapping[str, Runs]):
                 top.legend(loc="best", fontsize=8, frameon=True, framealpha=0.8, edgecolor="none")
             seeds = sorted({runs.seeds(name) for name in runs.learners})
             number = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-            top.set_title(f"{NAMES[world]}: {number} seeds, {steps:,} environment steps", fontsize=11)
+            missing = len(LEARNERS) - len(runs.learners)
+            absent = f" ({missing} of {len(LEARNERS)} learners not measured yet)" if missing else ""
+            top.set_title(
+                f"{NAMES[world]}: {number} seeds, {steps:,} environment steps{absent and chr(10) + absent}", fontsize=11
+            )
             below.set_xticks(range(len(runs.learners)), [n.replace("QMIX-GRE ", "GRE\n") for n in runs.learners], fontsize=9)
             below.axhline(1.0, color=INK, lw=1.0, ls=(0, (6, 2)))
             below.set_ylim(top=1.003)
@@ -186,44 +192,44 @@ def plot_twins(plain, scaled, factor: float):
     return left, right
 
 
-def plot_rescaled(team: Algorithm, batch: EpisodeBatch, log2_factor: float = 2.0):
+def plot_rescaled(team: Algorithm, batch: EpisodeBatch, log2_factor: float = 2.0, step: int = 1):
     """The explorer's picture: the same team before and after Q_1 is multiplied by 2 ** log2_factor inside its utilities.
 
-    Left: entropies of the batch's steps; middle: Q_tot along its first episode; right: shares of the slope and of the
-    invariant credit, mean over steps.
+    Left: entropies of the batch's steps; middle: Q_tot along its first episode, with a mark at ``step`` (counted from 0, at
+    most the episode's last); right: agent 1's share of the slope and of the invariant credit at that step.
     """
     factor = 2.0**log2_factor
     one, two = scaled_readings(team, batch, 1.0), scaled_readings(team, batch, factor)
     length = int(batch.length[0])
+    step = min(step, length - 1)  # the first episode's steps come first
     same = int((one["greedy"] == two["greedy"]).all(-1).sum())
     with context():
-        figure, (left, middle, right) = _axes(1, 3, size=(10.2, 3.5), width_ratios=(1.15, 1.1, 1))
+        figure, (left, middle, right) = _axes(1, 3, size=(10.2, 3.7), width_ratios=(1.1, 1.1, 1))
         edges = np.linspace(0, 1, 41)
-        for found, shade, name in ((one, BEFORE, "as trained"), (two, AFTER, f"$Q_1$ times {factor:.3g}")):
+        looks = ((one, BEFORE, "as trained"), (two, AFTER, f"$Q_1$ times {factor:.3g}"))
+        for found, shade, name in looks:
             left.hist(found["entropy"].numpy(), edges, color=shade, alpha=0.6, label=name)
         left.set(xlabel="normalised entropy of a step", ylabel="steps", xlim=(0, 1.02))
-        left.set_title(f"mean H {one['entropy'].mean():.3f} to {two['entropy'].mean():.3f}", fontsize=11)
+        left.set_title(f"The metric: mean H {one['entropy'].mean():.3f} to {two['entropy'].mean():.3f}", fontsize=10.5)
         left.legend(loc="upper left", fontsize=9)
         middle.plot(one["q_tot"][:length], color=BEFORE, lw=4.5)
         middle.plot(two["q_tot"][:length], color=AFTER, lw=1.4)
-        middle.set(xlabel="step of one episode", ylabel="$Q_{tot}$")
-        middle.set_title(f"same greedy actions: {same} of {len(one['greedy'])} steps", fontsize=10.5)
+        middle.axvline(step, color=INK, lw=1.0, ls=":")
+        middle.set(xlabel="step of the first episode (dotted: the step shown)", ylabel="$Q_{tot}$")
+        middle.set_title(f"The team: {same} of {len(one['greedy'])} greedy actions kept", fontsize=10.5)
+        for shift, (found, shade, name) in zip((-0.2, 0.2), looks):
+            for x, kind in enumerate(("credit", "invariant")):
+                first = shares(found[kind][step : step + 1])[0]
+                right.bar(x + shift, first, color=shade, width=0.38, label=name if x == 0 else None)
+                right.text(x + shift, first + 0.02, f"{first:.2f}", ha="center", fontsize=9)
         n = team.spec.n_agents
-        bars = {
-            "slope,\nas trained": (one["credit"], BEFORE),
-            f"slope,\nx {factor:.3g}": (two["credit"], AFTER),
-            "invariant,\nas trained": (one["invariant"], BEFORE),
-            f"invariant,\nx {factor:.3g}": (two["invariant"], AFTER),
-        }
-        for x, (credit, shade) in enumerate(bars.values()):
-            first = shares(credit)[0]
-            right.bar(x, first, color=shade, width=0.62)
-            right.text(x, first + 0.02, f"{first:.2f}", ha="center", fontsize=9)
-        right.axhline(1 / n, color=INK, lw=1.2, ls=(0, (6, 2)))
-        right.set(ylim=(0, 1.08), ylabel="share of agent 1")
-        right.set_xticks(range(4), bars, fontsize=8.5)
-        right.set_title(f"dashed: equal, 1/{n}", fontsize=11)
-        title = f"{team.spec.name.capitalize()}, 1 trained team, {len(one['entropy'])} steps of {len(batch)} episodes"
+        right.axhline(1 / n, color=INK, lw=1.2, ls=(0, (6, 2)), label=f"equal, 1/{n}")
+        right.set(ylim=(0, 1.3), ylabel="share of agent 1")
+        right.set_yticks(np.linspace(0, 1, 6))
+        right.set_xticks(range(2), ["slope", "invariant credit"], fontsize=9.5)
+        right.legend(loc="upper right", fontsize=8, ncols=2)
+        right.set_title(f"Whose choice counts at step {step}", fontsize=10.5)
+        title = f"{team.spec.name.capitalize()}, 1 trained team (1 seed), {len(one['entropy'])} steps of {len(batch)} episodes"
         figure.suptitle(title, x=0.01, ha="left", fontsize=12)
     return left, middle, right
 
@@ -235,11 +241,13 @@ def shares(credit: Tensor) -> list[float]:
     return (credit.abs() / total)[real].mean(0).tolist()
 
 
-def rescaling_explorer(team: Algorithm, batch: EpisodeBatch, log2_factor: float = 2.0, static: bool = False):
-    """The explorer of chapter 04: :func:`plot_rescaled` with a slider for log2 of the factor."""
-    from ..viz.explore import explore, float_slider
+def rescaling_explorer(team: Algorithm, batch: EpisodeBatch, log2_factor: float = 2.0, step: int = 1, static: bool = False):
+    """The explorer of chapter 04: :func:`plot_rescaled` with sliders for log2 of the factor and for the step shown."""
+    from ..viz.explore import explore, float_slider, int_slider
 
-    def plot(log2_factor):
-        return plot_rescaled(team, batch, log2_factor)
+    def plot(log2_factor, step):
+        return plot_rescaled(team, batch, log2_factor, step)
 
-    return explore(plot, static=static, log2_factor=float_slider(log2_factor, -8, 8, 0.5, label="log2 of the factor on Q_1"))
+    factors = float_slider(log2_factor, -4, 4, 0.25, label="log2 of the factor on Q_1")
+    steps = int_slider(step, 0, int(batch.length[0]) - 1, label="step of the first episode")
+    return explore(plot, static=static, log2_factor=factors, step=steps)

@@ -13,8 +13,11 @@ from __future__ import annotations
 
 import argparse
 import csv
+import html
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -31,7 +34,8 @@ from ..nets.mixers import MonotonicMixer
 from ..rollout import Collector
 from ..stopping import stoppable
 from ..trainer import Run, Trainer
-from .claims import ClaimCard
+from . import strict
+from .claims import ClaimCard, ClaimChanged
 from .data import dataset_folders, load_dataset
 from .exercises import write_atomic
 
@@ -45,8 +49,13 @@ NAMES = {"lumberjacks": "Lumberjacks", "junction": "TrafficJunction10"}
 IDLE = {"lumberjacks": ("always stay", 0), "junction": ("always brake", 1)}  # the laziest play: name, action
 LEARNERS = ("QMIX", "QMIX-simple", "QMIX-GRE 0.001", "QMIX-GRE 0.0005", "QMIX-GRE 0.0001")
 LAST = 0.2  # the part of a run, counted from its end, over which returns are averaged
-NEAR = 0.01  # percentiles of the entropy that differ by no more count as the same
+NEAR = 0.05  # entropies whose CVs (implied_cv) differ by no more, 5 % of the mean credit, count as the same
 SHARE = 0.1  # of QMIX's gain over its untrained self: returns that differ by no more count as comparable
+FULL = (5, 200_000)  # seeds and environment steps of a whole study; a learner with less is "reduced"
+FEWEST = 3  # with fewer seeds an interval over seeds says nothing
+UNDECIDED, UNMEASURED = "not decided", "not measured yet; the chapter claims nothing here"
+EXPECTED = {"4.A": "confirmed", "4.B": "refuted", "4.E": "confirmed"}  # what the text around these claims says
+# ... and "4.C lumberjacks": "refuted", say, where the text says more of claims C, D, F, G than the cells print
 
 
 # ---- the null model ----
@@ -89,6 +98,7 @@ def untrained_team_credit(world: str, teams: int = 20, episodes: int = 1, layers
     return torch.cat(found)
 
 
+@lru_cache
 def idle_return(world: str, episodes: int = 8) -> float:
     """The mean return of a team that plays the one action of ``IDLE`` all the time: the null model of a return."""
     env = make(WORLDS[world][0], num_envs=episodes, device="cpu", seed=0, faithful=True)
@@ -191,6 +201,11 @@ def weights(team: Algorithm) -> list[Tensor]:
 # ---- the committed runs ----
 
 
+def implied_cv(entropy, n_agents: int) -> np.ndarray:
+    """The coefficient of variation of credit that a normalised entropy stands for: sqrt(2 ln N (1 - H)), near H = 1."""
+    return np.sqrt(2 * np.log(n_agents) * np.clip(1 - np.asarray(entropy, dtype=float), 0, None))
+
+
 @dataclass
 class Runs:
     """The committed runs of one world. ``history``: a DataFrame with one row per evaluation; ``pooled``: one row per run with
@@ -249,15 +264,25 @@ class Runs:
         one = self.of(learner)
         return float(one[one["env_steps"] == 0]["return_mean"].mean())
 
-    def untrained_median(self, learner: str = "QMIX") -> float:
-        """The median entropy of the first evaluation, before any training; mean over seeds."""
+    def medians(self, learner: str = "QMIX") -> tuple[np.ndarray, np.ndarray]:
+        """For each seed, the median entropy before any training and over training: [seeds], [seeds]."""
         one = self.of(learner)
-        return float(one[one["env_steps"] == 0]["entropy_p50"].mean())
+        first = one[one["env_steps"] == 0].groupby("seed")["entropy_p50"].mean()
+        pooled = self.pooled[self.pooled["algorithm"] == learner].set_index("seed")["p50"]
+        return first.to_numpy(dtype=float), pooled.loc[first.index].to_numpy(dtype=float)
+
+    def reduced(self, learner: str) -> bool:
+        """Whether a learner has fewer seeds or steps than the study was planned with."""
+        return self.seeds(learner) < FULL[0] or self.steps(learner) < 0.99 * FULL[1]
 
     def budget(self, *learners: str) -> str:
         """Seeds and environment steps, in words, as the file has them."""
-        words = [f"{n}: {self.seeds(n)} seeds x {self.steps(n):,} steps" for n in learners or LEARNERS if self.has(n)]
-        return f"{NAMES[self.world]} " + ("; ".join(words) or "not run yet")
+        words = []
+        for name in learners or LEARNERS:
+            if self.has(name):
+                short = " (reduced)" if self.reduced(name) else ""
+                words.append(f"{name}: {self.seeds(name)} seeds x {self.steps(name):,} steps{short}")
+        return f"{NAMES[self.world]} " + ("; ".join(words) or "not measured yet")
 
 
 def committed(world: str) -> Runs:
@@ -293,21 +318,65 @@ def interval(a: np.ndarray, b: np.ndarray, draws: int = 10_000, seed: int = 0) -
     return float(np.mean(a) - np.mean(b)), float(low), float(high)
 
 
+def _same(differences: np.ndarray, seeds: int) -> dict:
+    """Are differences of CV [seeds, K] nought, to within NEAR? difference, low, high: [K] each; answer; why (undecided)."""
+    mean, low, high = np.array([interval(x, np.zeros(1)) for x in differences.T]).T
+    found = {"difference": mean, "low": low, "high": high, "seeds": seeds, "why": ""}
+    if seeds < FEWEST:
+        return found | {"answer": UNDECIDED, "why": f"{_seeds(seeds)}: no interval over so few"}
+    if ((low > NEAR) | (high < -NEAR)).any():
+        return found | {"answer": "refuted"}
+    if ((low >= -NEAR) & (high <= NEAR)).all():
+        return found | {"answer": "confirmed"}
+    return found | {"answer": UNDECIDED, "why": "the interval over seeds holds the margin"}
+
+
+def near_paper(runs: Runs) -> dict | None:
+    """Claim C: QMIX's percentiles over training against the paper's, as CVs (ours minus the paper's). None without runs.
+
+    difference, low, high (95 %, bootstrap over seeds), [5] each; answer: "confirmed" where all five intervals lie within
+    the margin ``NEAR``, "refuted" where one lies outside, else "not decided", with ``why``; seeds.
+    """
+    if not runs.has("QMIX"):
+        return None
+    n = WORLDS[runs.world][1]
+    return _same(implied_cv(runs.percentiles(), n) - implied_cv(PAPER[runs.world], n), runs.seeds("QMIX"))
+
+
+def unmoved(runs: Runs) -> dict | None:
+    """Claim D: QMIX's median over training against the same team's before training, as CVs; otherwise as :func:`near_paper`."""
+    if not runs.has("QMIX"):
+        return None
+    first, over = (implied_cv(x, WORLDS[runs.world][1]) for x in runs.medians())
+    return _same((over - first)[:, None], runs.seeds("QMIX"))
+
+
 def against_qmix(runs: Runs, learner: str | None) -> dict | None:
     """A learner's return at the end minus QMIX's, at the same number of steps; None without runs of both.
 
-    difference, low, high (95 % over seeds); margin: a tenth of QMIX's gain over its untrained self; seeds; steps; answer:
-    "confirmed" (comparable: low >= -margin), "refuted" (worse: high < -margin) or "no difference" (not decided).
+    difference, low, high (95 %, bootstrap over seeds); margin: a tenth of QMIX's gain over its untrained self; seeds; steps;
+    learner; answer: "confirmed" (comparable: low >= -margin), "refuted" (worse: high < -margin) or "not decided", with
+    ``why``: the interval holds the margin, too few seeds, or a QMIX that gained nothing that could be lost.
     """
     if learner is None or not runs.has(learner, "QMIX"):
         return None
     steps = min(runs.steps(learner), runs.steps("QMIX"))
     a, b = runs.returns(learner, steps), runs.returns("QMIX", steps)
     difference, low, high = interval(a, b)
-    margin = SHARE * abs(float(b.mean()) - runs.untrained_return())
-    answer = "confirmed" if low >= -margin else "refuted" if high < -margin else "no difference"
-    found = {"difference": difference, "low": low, "high": high, "margin": margin, "answer": answer}
-    return found | {"seeds": min(len(a), len(b)), "steps": steps}
+    gain = float(b.mean()) - runs.untrained_return()
+    found = {"learner": learner, "difference": difference, "low": low, "high": high, "margin": SHARE * gain, "why": ""}
+    found |= {"seeds": min(len(a), len(b)), "steps": steps}
+    if found["seeds"] < FEWEST:
+        return found | {"answer": UNDECIDED, "why": f"{_seeds(found['seeds'])}: no interval over so few"}
+    if interval(b, np.array([runs.untrained_return()]))[1] <= 0:
+        return found | {"answer": UNDECIDED, "why": "QMIX itself gained nothing there that could be lost"}
+    if low >= -found["margin"] or high < -found["margin"]:
+        return found | {"answer": "confirmed" if low >= -found["margin"] else "refuted"}
+    return found | {"answer": UNDECIDED, "why": "the interval over seeds holds the margin"}
+
+
+def _seeds(n: int) -> str:
+    return f"{n} seed" + "s" * (n != 1)
 
 
 def best_weight(runs: Runs) -> str | None:
@@ -317,24 +386,121 @@ def best_weight(runs: Runs) -> str | None:
     return max(known, key=lambda name: runs.returns(name, steps).mean()) if known else None
 
 
-def near_paper(runs: Runs) -> np.ndarray | None:
-    """Our percentiles over training (mean over seeds) minus the paper's: [5]; None without runs of QMIX."""
-    return runs.percentiles().mean(0) - np.array(PAPER[runs.world]) if runs.has("QMIX") else None
+# ---- what the runs say, in words ----
 
 
-def all_of(answers: Sequence[str | None]) -> str | None:
-    """One answer for several: None where one is missing, "refuted" where one is, "confirmed" where all are."""
-    if None in answers:
-        return None
-    return "refuted" if "refuted" in answers else "confirmed" if set(answers) == {"confirmed"} else "no difference"
+def settle(claim: ClaimCard, found: Mapping[str, dict | None]) -> None:
+    """Print a claim's verdict for each world: confirmed, refuted, not decided (and why), or that nothing was measured yet.
+
+    ``found``: {world: what near_paper, unmoved or against_qmix gave}. Where ``EXPECTED`` has "<id> <world>", another answer
+    raises ClaimChanged in strict mode.
+    """
+    print(f"Claim {claim.id}: {claim.hypothesis}")
+    for world, one in found.items():
+        answer = one["answer"] if one else UNMEASURED
+        print(f"  {NAMES[world]}: {answer}" + (f" ({one['why']})" if one and one["why"] else ""))
+        expected = EXPECTED.get(f"{claim.id} {world}", answer)
+        if strict() and answer != expected:
+            raise ClaimChanged(f"Claim {claim.id}, {NAMES[world]}: the text says {expected}, the evidence says {answer}.")
 
 
-def settle(claim: ClaimCard, answer: bool | str | None, *, expected: str) -> None:
-    """The verdict of a claim on the committed runs; while they are not there, a sentence that says so."""
-    if answer is None:
-        print(f"Claim {claim.id}: no verdict yet, its runs are not committed. ({claim.hypothesis})")
-    else:
-        claim.verdict(answer, expected=expected)
+class Said(list):
+    """Sentences, one a paragraph: folded in a notebook, plain lines elsewhere."""
+
+    title = "What the runs say"
+
+    def __repr__(self) -> str:
+        return "\n".join(textwrap.fill(line, 118, subsequent_indent="  ") for line in self)
+
+    def _repr_html_(self) -> str:
+        lines = "".join(f"<p>{html.escape(line)}</p>" for line in self)
+        return f"<details><summary>{self.title}</summary>{lines}</details>"
+
+
+def say_training(studies: Mapping[str, Runs]) -> Said:
+    """Claims C and D in words, from the files."""
+    said = Said()
+    for world, runs in studies.items():
+        if (near := near_paper(runs)) is None:
+            said.append(f"{NAMES[world]}: {UNMEASURED}.")
+            continue
+        n, moved = WORLDS[world][1], unmoved(runs)
+        first, over = (x.mean() for x in runs.medians())
+        figures = [f"{h:.3f} (CV about {implied_cv(h, n):.2f})" for h in (over, PAPER[world][2], first)]
+        said.append(
+            f"{runs.budget('QMIX')}. The median entropy over training is {figures[0]}, the paper's {figures[1]}, that of the "
+            f"same teams before training {figures[2]}."
+        )
+        k = int(abs(near["difference"]).argmax())
+        far = f"furthest from the paper at the {PERCENTILES[k]}th percentile, by {near['difference'][k]:+.2f} of CV"
+        said.append(
+            {
+                "confirmed": f"C: the paper's table comes out again ({far}).",
+                "refuted": f"C: this is not the paper's table ({far}; the margin is {NEAR:g}): here QMIX's credit is "
+                + ("less" if near["difference"][k] > 0 else "more")
+                + " equal than the paper's at that percentile.",
+                UNDECIDED: f"C: not decided, since {near['why']} ({far}).",
+            }[near["answer"]]
+        )
+        shift = float(moved["difference"][0])
+        said.append(
+            {
+                "confirmed": f"D: training left the median where it began ({shift:+.2f} of CV): a median near 1 is the "
+                "start's here, not training's.",
+                "refuted": f"D: the median is not where it began ({shift:+.2f} of CV): over training the slopes were "
+                + ("less" if shift > 0 else "more")
+                + " equal than before it. Whether that is another credit or another unit, the next section asks.",
+                UNDECIDED: f"D: not decided, since {moved['why']} ({shift:+.2f} of CV).",
+            }[moved["answer"]]
+        )
+    return said
+
+
+def say_parity(studies: Mapping[str, Runs], choose) -> Said:
+    """Claims F and G in words, from the files. ``choose(runs)`` names the learner that is held against QMIX, or None."""
+    said = Said()
+    for world, runs in studies.items():
+        learner = choose(runs)
+        if (found := against_qmix(runs, learner)) is None:
+            said.append(f"{NAMES[world]}: {UNMEASURED}.")
+            continue
+        name, idle = IDLE[world][0], idle_return(world)
+        own = runs.returns("QMIX", found["steps"]).mean()
+        said.append(
+            f"{runs.budget('QMIX', learner)}; compared at {found['steps']:,} steps. {learner} minus QMIX: "
+            f"{found['difference']:+.1f} [{found['low']:.1f}, {found['high']:.1f}], margin {found['margin']:.1f}. QMIX ends at "
+            f"{own:.1f}; a team that plays '{name}' all the time has {idle:.1f}."
+        )
+        what = "to forbid" if learner == "QMIX-simple" else "to punish"
+        target = "unequal" if learner == "QMIX-simple" else "equal"
+        said.append(
+            {
+                "confirmed": f"Comparable: {what} {target} credit cost no more than a tenth of QMIX's gain, in this world, at "
+                "this budget." + ("" if own > idle else " But idle play does better than either: little was learned."),
+                "refuted": f"Worse: {what} {target} credit cost more than a tenth of QMIX's gain (here, at this budget).",
+                UNDECIDED: f"Not decided, since {found['why']}.",
+            }[found["answer"]]
+        )
+        if learner != "QMIX-simple":
+            ends = [runs.late(one, found["steps"])["entropy_p50"].mean() for one in (learner, "QMIX")]
+            said.append(f"Median entropy over the same evaluations: {learner} {ends[0]:.3f}, QMIX {ends[1]:.3f}.")
+    return said
+
+
+def findings(studies: Mapping[str, Runs]) -> Said:
+    """The verdicts of claims C, D, F and G, a line each, for the chapter's summary."""
+    asked = {
+        "C, the paper's percentiles come out again": near_paper,
+        "D, training leaves the median where it began": unmoved,
+        "F, QMIX-simple ends comparably to QMIX": lambda runs: against_qmix(runs, "QMIX-simple"),
+        "G, QMIX-GRE ends comparably to QMIX": lambda runs: against_qmix(runs, best_weight(runs)),
+    }
+    said = Said()
+    said.title = "What the long runs say so far"
+    for claim, ask in asked.items():
+        found = {NAMES[world]: ask(runs) for world, runs in studies.items()}
+        said.append(f"{claim}: " + "; ".join(f"{w}: {one['answer'] if one else UNMEASURED}" for w, one in found.items()) + ".")
+    return said
 
 
 # ---- the ledger ----
@@ -360,20 +526,22 @@ def _row(world, claim, where, published, metric, values, verdict, seeds, steps, 
     }
 
 
-PARITY = {"confirmed": "reproduced", "refuted": "not reproduced", "no difference": "partly"}
+PARITY = {"confirmed": "reproduced", "refuted": "not reproduced", UNDECIDED: "partly"}
 
 
 def ledger_rows(studies: Mapping[str, Runs]) -> list[dict]:
     """Chapter 04's rows of the reproduction ledger, of what is committed.
 
-    A percentile is reproduced within .01 of the paper's, partly within .03; a return as :func:`against_qmix` judges it.
-    The interval of a percentile spans the seeds; that of a difference is the 95 % bootstrap interval over seeds.
+    A percentile is reproduced where its CV (:func:`implied_cv`) lies within .05 of the paper's, partly within .15; a return
+    as :func:`against_qmix` judges it, partly where the interval holds the margin; fewer than 3 seeds, or a QMIX that gained
+    nothing, give no row. The interval of a percentile spans the seeds; that of a difference is the 95 % bootstrap interval.
     """
     rows = []
     for world, runs in studies.items():
-        for k in (0, 2) if runs.has("QMIX") else ():
+        for k in (0, 2) if runs.has("QMIX") and runs.seeds("QMIX") >= FEWEST else ():
             seeds, published = runs.percentiles()[:, k], PAPER[world][k]
-            far = round(abs(seeds.mean() - published), 6)
+            n = WORLDS[world][1]
+            far = abs(implied_cv(seeds, n).mean() - implied_cv(published, n))
             verdict = "reproduced" if far <= NEAR else "partly" if far <= 3 * NEAR else "not reproduced"
             claim = f"{PERCENTILES[k]}th percentile of the entropy of QMIX's credit over training, {NAMES[world]}"
             metric = "normalised entropy, all logged steps of a run; mean and range over seeds"
@@ -384,8 +552,10 @@ def ledger_rows(studies: Mapping[str, Runs]) -> list[dict]:
             ("QMIX-simple", f"QMIX-simple does as well as QMIX on {NAMES[world]}", "Section 5.2, Fig. 4"),
             (best, f"QMIX-GRE does comparably to QMIX on {NAMES[world]}", "Section 5.3, Fig. 5"),
         ):
-            if found := against_qmix(runs, learner):
-                metric = f"{learner} minus QMIX: greedy return over the last fifth (margin {found['margin']:.3g})"
+            found = against_qmix(runs, learner)
+            if found and (found["answer"] != UNDECIDED or "margin" in found["why"]):
+                undecided = "; the interval holds it" if found["why"] else ""
+                metric = f"{learner} minus QMIX: greedy return over the last fifth (margin {found['margin']:.3g}{undecided})"
                 note = "; of the lambdas run the best one, chosen on these runs" if learner == best else ""
                 values, verdict = (found["difference"], found["low"], found["high"]), PARITY[found["answer"]]
                 rows.append(_row(world, claim, where, "", metric, values, verdict, found["seeds"], found["steps"], note))

@@ -34,6 +34,16 @@ def over_states(g):
     return -(p * p.log()).sum(-1) / math.log(g.shape[-1])
 
 
+def bits(g):
+    return nats(g) / math.log(2)
+
+
+def over_everything(g):
+    p = g + 1e-8
+    p = p / p.sum(-1, keepdim=True)
+    return -(p * p.log()).sum() / math.log(g.shape[-1])
+
+
 def averaged(g):
     p = g + 1e-8
     p = p / p.sum(-1, keepdim=True)
@@ -73,6 +83,47 @@ def without_bias(q, w1, b1, w2):
     return ch04.credit_by_hand(q, w1, torch.zeros_like(b1), w2)
 
 
+def slope_at_output(q, w1, b1, w2):
+    h = torch.nn.functional.elu(q @ w1 + b1)
+    return (h.clamp(max=0).exp() * w2) @ w1.T
+
+
+def elu_itself(q, w1, b1, w2):
+    return (torch.nn.functional.elu(q @ w1 + b1) * w2) @ w1.T
+
+
+def times_q(q, w1, b1, w2):
+    return ch04.credit_by_hand(q, w1, b1, w2) * q
+
+
+def asks_autograd(q, w1, b1, w2):
+    leaf = q.detach().clone().requires_grad_()
+    (g,) = torch.autograd.grad((torch.nn.functional.elu(leaf @ w1 + b1) @ w2).sum(), leaf)
+    return g
+
+
+def negative(q, w1, g, share):
+    """The shares are right and the greedy actions turned round."""
+    c = -g / share
+    return q * c, w1 / c.unsqueeze(-1)
+
+
+def forgets_g(q, w1, g, share):
+    return q / share, w1 * share.unsqueeze(-1)
+
+
+def swapped(q, w1, g, share):
+    q, w1 = ch04.rescale(q, w1, g, share)
+    return w1, q
+
+
+def in_place(q, w1, g, share):
+    c = g / share
+    q *= c
+    w1 /= c.unsqueeze(-1)
+    return q, w1
+
+
 def only_q(q, w1, g, share):
     return q * (g / share), w1
 
@@ -88,11 +139,6 @@ def upside_down(q, w1, g, share):
 
 def always_equal(q, w1, g, share):
     return q * g, w1 / g.unsqueeze(-1)
-
-
-def wrong_axis(q, w1, g, share):
-    c = g / share
-    return q * c, w1 / c  # fits by chance where E = N
 
 
 def as_released(h):
@@ -112,6 +158,18 @@ def log_of(h):
     return torch.where(h > 0, 1.0, h)
 
 
+def one_minus(h):
+    return torch.where(h > 0, 1.0, 1 - h)
+
+
+def exp_everywhere(h):
+    return h.exp()
+
+
+def taken_twice(h):
+    return torch.where(h > 0, 1.0, h.exp() - 1)
+
+
 def attached(td_loss, mixer, q, state, mask, weight):
     leaf = q if q.requires_grad else q.requires_grad_()
     (g,) = torch.autograd.grad(mixer(leaf, state).sum(), leaf, create_graph=True)
@@ -124,14 +182,24 @@ def no_graph(td_loss, mixer, q, state, mask, weight):
     return td_loss + weight * (mask * normalised_entropy(g)).sum() / mask.sum()
 
 
+def not_followed(td_loss, mixer, q, state, mask, weight):
+    leaf = q.detach()
+    (g,) = torch.autograd.grad(mixer(leaf, state).sum(), leaf, create_graph=True)
+    return td_loss + weight * (mask * normalised_entropy(g)).sum() / mask.sum()
+
+
 MUTANTS = {
-    "4.1": [nats, log_two, softmaxed, without_floor, over_states, averaged, unshared],
-    "4.2": [linear, released, flat_below, exponential_everywhere, without_output_weights, without_bias],
-    "4.3": [only_q, unmoved, upside_down, always_equal, wrong_axis],
-    "4.5": [as_released, relu_slope, plus_one_everywhere, log_of],
+    "4.1": [nats, log_two, softmaxed, without_floor, over_states, averaged, unshared, bits, over_everything],
+    "4.2": [linear, released, flat_below, exponential_everywhere, without_output_weights, without_bias]
+    + [slope_at_output, elu_itself, times_q, asks_autograd],
+    "4.3": [only_q, unmoved, upside_down, always_equal, negative, forgets_g, swapped, in_place],
+    "4.5": [as_released, relu_slope, plus_one_everywhere, log_of, one_minus, exp_everywhere, taken_twice],
     "4.4": [
         attached,
         no_graph,
+        not_followed,
+        mutate(ch04.gre_loss, "td_loss + weight", "0 * td_loss + weight"),
+        mutate(ch04.gre_loss, "td_loss + weight", "td_loss.detach() + weight"),
         mutate(ch04.gre_loss, "masked_mean(normalised_entropy(g), mask)", "normalised_entropy(g).mean()"),
         mutate(ch04.gre_loss, "masked_mean(normalised_entropy(g), mask)", "(mask * normalised_entropy(g)).mean()"),
         mutate(ch04.gre_loss, "td_loss + weight", "td_loss - weight"),

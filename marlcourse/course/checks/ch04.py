@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -47,12 +49,15 @@ def check_entropy(entropy):
         (torch.tensor(-0.811278), "the sign: logarithms of shares are negative"),
     ]
     expect(got, 0.811278, call="entropy(tensor([3, 1]))", hint=meant(got, known, "shares 3/4 and 1/4; divide by log 2"))
-    expect(
-        entropy(torch.ones(4, 5)),
-        torch.ones(4),
-        call="entropy(ones(4, 5))",
-        hint="four states, five agents with equal credit: 1 for each state",
-    )
+    got = entropy(torch.ones(4, 5))
+    known = [
+        (torch.full((4,), math.log2(5)), "this is the entropy in bits: divide by log2 N, its largest value (N = 5 here)"),
+        (torch.ones(4, 1), "one number too deep: keepdim is for the division alone, the sum over agents drops its axis"),
+    ]
+    everything = isinstance(got, torch.Tensor) and got.dim() == 0
+    hint = "four states, five agents with equal credit: 1 for each state"
+    hint = "sum over the agents only, the last axis: every state has its own entropy" if everything else hint
+    expect(got, torch.ones(4), call="entropy(ones(4, 5))", hint=meant(got, known, hint))
     expect(
         entropy(torch.tensor([[1.0, 0.0, 0.0], [2.0, 2.0, 0.0]])),
         torch.tensor([0.0, 0.63093]),
@@ -88,7 +93,7 @@ def random_mixer(g, n=3, e=4):
     hints=[
         "Chain rule, from the outside in: Q_tot reacts to hidden unit j by w2[j], the unit to its input x_j by ELU'(x_j), "
         "x_j to Q_i by w1[i, j]. Sum over j.",
-        "ELU'(x) is 1 for x > 0 and exp(x) below. It is taken at x, the unit's *input*.",
+        "ELU'(x) is 1 for x > 0 and exp(x) below.",
         "`x = q @ w1 + b1`, `slope = torch.where(x > 0, 1.0, x.exp())`, `return (slope * w2) @ w1.T`.",
     ],
     difficulty=2,
@@ -98,20 +103,40 @@ def random_mixer(g, n=3, e=4):
     agree=lambda f, g: f(torch.randn(5, 3, generator=g), *random_mixer(g)),
 )
 def check_credit_by_hand(credit_by_hand):
-    w1, b1, w2 = torch.tensor([[1.0, 0.0], [2.0, 1.0]]), torch.tensor([0.0, -3.0]), torch.tensor([1.0, 5.0])
-    q = torch.tensor([1.0, 2.0])
+    w1, b1, w2 = torch.tensor([[1.0, 0.0], [2.0, 1.0]]), torch.tensor([2.0, 0.5]), torch.tensor([1.0, 5.0])
+    q = torch.tensor([1.0, -1.0])
+    with torch.inference_mode():  # here autograd keeps no graph
+        try:
+            credit_by_hand(*(x.clone() for x in (q, w1, b1, w2)))
+        except RuntimeError as problem:
+            require(
+                not any(word in str(problem) for word in ("grad", "inference", "Inference")),
+                "credit_by_hand asks autograd; this exercise is the chain rule by hand.",
+                hint="g_i = sum over j of w1[i, j] * ELU'(x_j) * w2[j]: three factors, no backward pass",
+            )
     got = credit_by_hand(q, w1, b1, w2)
-    e = float(torch.exp(torch.tensor(-1.0)))
+    x = q @ w1 + b1  # [1, -.5]
+    slope = torch.where(x > 0, 1.0, x.exp())
     known = [
-        (torch.tensor([1.0, 7.0]), "every slope is taken as 1: unit 2 stands at x = 2 - 3 = -1, where ELU' = exp(-1)"),
-        (torch.tensor([1.0, 2.0]), "below 0 ELU is not flat: its slope there is exp(x), not 0"),
-        (torch.tensor([e * 0 + 1.0, 2.0 + e]), "w2 is missing: how strongly does Q_tot react to unit 2?"),
+        ((q @ w1).exp() * w2 @ w1.T, "b1 is missing: x = q @ w1 + b1"),
+        (w2 @ w1.T, "every slope is taken as 1: unit 2 stands at x = -.5, where ELU' = exp(-.5)"),
+        ((x > 0) * w2 @ w1.T, "below 0 ELU is not flat: its slope there is exp(x), not 0"),
+        (x.exp() * w2 @ w1.T, "above 0 the slope is 1, not exp(x)"),
+        (
+            F.elu(x).clamp(max=0).exp() * w2 @ w1.T,
+            "the slope is taken at h = ELU(x), the unit's output: it belongs to its input x",
+        ),
+        (F.elu(x) * w2 @ w1.T, "this is ELU itself; the credit needs its slope, 1 above 0 and exp(x) below"),
+        (slope @ w1.T, "w2 is missing: how strongly does Q_tot react to unit 2?"),
+        (slope * w2 @ w1.T * q, "not times q: the derivative of w1[i, j] * q[i] by q[i] is w1[i, j]"),
+        (slope * w2 @ w1, "w1 has the agents in its rows: agent i sums over its own row, so `@ w1.T`"),
+        ((slope * w2).sum().expand(2), "w1 is missing: each agent reaches the units by its own row of weights"),
     ]
     expect(
         got,
-        torch.tensor([1.0, 2.0 + 5 * e]),
-        call="credit_by_hand(q=[1, 2], w1=[[1, 0], [2, 1]], b1=[0, -3], w2=[1, 5])",
-        hint=meant(got, known, "x = [5, -1], slopes [1, exp(-1)]; agent 2: 2*1*1 + 1*exp(-1)*5"),
+        slope * w2 @ w1.T,
+        call="credit_by_hand(q=[1, -1], w1=[[1, 0], [2, 1]], b1=[2, .5], w2=[1, 5])",
+        hint=meant(got, known, "x = [1, -.5], slopes [1, exp(-.5)]; agent 2: 2*1*1 + 1*exp(-.5)*5"),
     )
     g = torch.Generator().manual_seed(0)
     w1, b1, w2 = random_mixer(g)
@@ -120,8 +145,8 @@ def check_credit_by_hand(credit_by_hand):
     expect(
         credit_by_hand(q.detach(), w1, b1, w2),
         truth,
-        call="credit_by_hand(q, w1, b1, w2), q of shape (6, 3),",
-        hint="expected is what autograd says; does each agent use its own row of w1, and each unit its own slope?",
+        call="credit_by_hand(q, w1, b1, w2), q of shape (6, 3), w1 (3, 4),",
+        hint="expected is what autograd says; any leading axes of q must stay, so multiply with `q @ w1` and `... @ w1.T`",
     )
 
 
@@ -165,35 +190,56 @@ def random_rescaling(rescale, g):
     agree=random_rescaling,
 )
 def check_rescale(rescale):
-    w1, b1, w2 = torch.tensor([[3.0, 0.0], [1.0, 1.0]]), torch.zeros(2), torch.tensor([1.0, 1.0])
-    q, share = torch.tensor([1.0, 2.0]), torch.tensor([0.5, 0.5])
+    w1, b1, w2 = torch.tensor([[3.0, 0.0, 0.0], [1.0, 1.0, 0.0]]), torch.zeros(3), torch.tensor([1.0, 1.0, 7.0])
+    q, share = torch.tensor([1.0, 2.0]), torch.tensor([0.25, 0.75])
     g = credit_by_hand(q, w1, b1, w2)  # [3, 2]
-    answer = rescale(q.clone(), w1.clone(), g.clone(), share)
+    given = [x.clone() for x in (q, w1, g, share)]
+    answer = rescale(*given)
     require(
         isinstance(answer, (tuple, list)) and len(answer) == 2,
         f"rescale(...) returned {type(answer).__name__}, expected two tensors: (q, w1).",
         hint="return q, w1",
     )
-    call = "rescale(q=[1, 2], w1=[[3, 0], [1, 1]], g=[3, 2], share=[.5, .5])"
     new_q, new_w1 = answer
+    shapes = [tuple(getattr(x, "shape", ())) for x in answer]
+    require(
+        shapes == [(2,), (2, 3)],
+        f"rescale(...) returned shapes {shapes[0]} and {shapes[1]}, expected (2,) for q, then (2, 3) for w1.",
+        hint="q first, then w1" if shapes == [(2, 3), (2,)] else "c has one number an agent: row i of w1 is divided by c_i",
+    )
+    require(
+        all(torch.equal(a, b) for a, b in zip(given, (q, w1, g, share))),
+        "rescale(...) changed the tensors that it was given.",
+        hint="make new ones: q * c, not q *= c; the caller goes on using the old",
+    )
+    call = "rescale(q=[1, 2], w1=[[3, 0, 0], [1, 1, 0]], g=[3, 2], share=[.25, .75])"
     expect(
         new_q @ new_w1,
-        torch.tensor([5.0, 2.0]),
+        q @ w1,
         call=call + ", then q @ w1",
         hint="the hidden layer must see what it saw before: multiply Q_i by c_i and divide row i of w1 by the same c_i",
+    )
+    require(
+        bool((new_q / q > 0).all()),
+        f"{call} multiplied a utility by a negative number.",
+        hint="c_i must be > 0: a negative factor turns the order of an agent's actions round, and so its greedy action",
     )
     shares = credit_by_hand(new_q, new_w1, b1, w2)
     shares = shares / shares.sum()
     known = [
-        (torch.tensor([0.6, 0.4]), "the credit is as it was: which factors c_i move g_i / c_i to the wanted shares?"),
-        (torch.tensor([9 / 13, 4 / 13]), "the wrong way round: the new credit is g_i / c_i"),
+        (g, "the credit is as it was: which factors c_i move g_i / c_i to the wanted shares?"),
+        (g * g / share, "the wrong way round: the new credit is g_i / c_i, not g_i * c_i"),
+        (g * share, "c = 1 / share leaves g in it: the new credit is then g_i * share_i"),
+        (g / share, "c = share divides by the share: the new credit is then g_i / share_i"),
+        (torch.ones(2), "equal shares whatever was asked: c must depend on share as well"),
     ]
-    hint = meant(shares, known, "the new credit is g_i / c_i: choose c_i = g_i / share_i")
+    known = [(wrong / wrong.sum(), said) for wrong, said in known]
+    hint = meant(shares, known, "the new credit is g_i / c_i: choose c_i so that this is in proportion to share_i")
     expect(shares, share, call=call + ", then the shares of credit", hint=hint)
     got = after(rescale, q, w1, b1, w2, torch.tensor([0.9, 0.1]))
     expect(
         got,
-        torch.tensor([5.0, 2.0, 0.9, 0.1]),
+        torch.tensor([5.0, 2.0, 0.0, 0.9, 0.1]),
         call="rescale(..., share=[.9, .1]): hidden layer, then shares,",
         hint="share is an argument; here agent 1 is to get nine tenths",
     )
@@ -240,9 +286,8 @@ def loss_and_slope(gre_loss, g):
     reference=gre_loss,
     hints=[
         "The term may teach the mixer alone. Where does the way from H to the agents begin, and how do you cut it?",
-        "`leaf = q.detach().requires_grad_()`, then `torch.autograd.grad(mixer(leaf, state).sum(), leaf, create_graph=True)`: "
-        "without create_graph no gradient gets from g to the mixer.",
-        "`(g,) = torch.autograd.grad(...)`, `H = normalised_entropy(g)`, and "
+        "`leaf = q.detach().requires_grad_()` has the same numbers and no way back to the agents. Take the slopes there.",
+        "`H = normalised_entropy(slopes(mixer, leaf, state))`, `[B,T]`; then "
         "`return td_loss + weight * (mask * H).sum() / mask.sum()`.",
     ],
     difficulty=3,
@@ -254,16 +299,29 @@ def loss_and_slope(gre_loss, g):
 def check_gre_loss(gre_loss):
     mixer, q, state, mask = toy_case(torch.Generator().manual_seed(3))
     q.requires_grad_()
-    td_loss = torch.tensor(2.0)
+    td_loss = torch.tensor(2.0, requires_grad=True)  # stands for what the agents' and the mixer's parameters gave
     entropy = normalised_entropy(credit(mixer, q, state))
-    loss = gre_loss(td_loss, mixer, q, state, mask, 0.5)
-    want = float(2.0 + 0.5 * masked_mean(entropy, mask))
+    try:
+        loss = gre_loss(td_loss, mixer, q, state, mask, 0.5)
+    except RuntimeError as problem:
+        require(
+            "require grad" not in str(problem),
+            "gre_loss takes a slope by a tensor that autograd does not follow.",
+            hint="a detached tensor starts anew: q.detach().requires_grad_()",
+        )
+        raise
+    mean = float(masked_mean(entropy, mask))
+    want = 2.0 + 0.5 * mean
     hint = "the mean of H over the steps where mask is 1: divide by mask.sum()"
     for wrong, said in (
+        (0.5 * mean, "td_loss is missing: the entropy is added to it, the agents still have to learn"),
+        (mean, "td_loss and the weight are missing"),
         (2.0 + 0.5 * float(entropy.mean()), "padded steps are in the mean: weigh every step by mask, divide by mask.sum()"),
         (2.0 + 0.5 * float((entropy * mask).mean()), "padded steps are counted in the denominator: divide by mask.sum()"),
-        (2.0 - 0.5 * float(masked_mean(entropy, mask)), "the loss is minimised, and entropy is to fall: its sign is +"),
-        (2.0 + float(masked_mean(entropy, mask)), "the weight is missing"),
+        (2.0 + 0.5 * float((entropy * mask).sum()), "this is the sum over real steps: divide by mask.sum()"),
+        (2.0 - 0.5 * mean, "the loss is minimised, and entropy is to fall: its sign is +"),
+        (2.0 + mean, "the weight is missing"),
+        (0.5 * (2.0 + mean), "the weight belongs to the entropy alone"),
     ):
         if isinstance(loss, torch.Tensor) and loss.numel() == 1 and abs(float(loss.detach()) - wrong) < 1e-4:
             hint = said
@@ -273,11 +331,16 @@ def check_gre_loss(gre_loss):
         "The loss has no gradient: it cannot teach the mixer.",
         hint="create_graph=True keeps the way from g back to the mixer's parameters; do not detach g",
     )
-    to_mixer, to_agents = torch.autograd.grad(loss, [mixer.w1, q], allow_unused=True)
+    to_td, to_mixer, to_agents = torch.autograd.grad(loss, [td_loss, mixer.w1, q], allow_unused=True)
+    require(
+        to_td is not None and abs(float(to_td) - 1) < 1e-5,
+        "No gradient goes back through td_loss: such a team never learns.",
+        hint="add td_loss as it is: no detach, no .item(), no float(...)",
+    )
     require(
         to_mixer is not None and bool(to_mixer.any()),
         "The entropy sends no gradient into the mixer.",
-        hint="create_graph=True keeps the way from g back to the mixer's parameters",
+        hint="`slopes` keeps the way from g back to the mixer's parameters (create_graph=True); do not detach g",
     )
     require(
         to_agents is None or not bool(to_agents.any()),
@@ -299,7 +362,7 @@ def repaired_slope(h):
     title="find the released bug",
     reference=repaired_slope,
     hints=[
-        "The function is handed h = ELU(x), not x. What is the true slope at x = -1, and what does released_slope make of it?",
+        "Try x = -1 by hand. What is h there, what is the slope of ELU at x, and what does released_slope make of h?",
         "Below 0, h = exp(x) - 1. Solve for exp(x), which is the slope.",
         "`torch.where(h > 0, 1.0, h + 1.0)`.",
     ],
@@ -315,6 +378,13 @@ def check_repaired_slope(repaired_slope):
         (F.elu(x).clamp(max=0).exp(), "this is what the release does: exp of an ELU that has been taken already"),
         ((x > 0).float(), "below 0 ELU is not flat: its slope is exp(x)"),
         (F.elu(x) + 1, "above 0 the slope of ELU is 1"),
+        (F.elu(x).exp(), "this is exp(h): above 0 the slope is 1, and below 0 exp has been taken already"),
+        (torch.where(x > 0, 1.0, F.elu(x)), "below 0 h is exp(x) - 1, one less than the slope"),
+        (
+            torch.where(x > 0, 1.0, F.elu(x).exp() - 1),
+            "exp has been taken already: below 0, h = exp(x) - 1; solve it for exp(x)",
+        ),
+        (torch.where(x > 0, 1.0, 1 - F.elu(x)), "below 0 h is negative: 1 - h lies above 1, and ELU is nowhere steeper than 1"),
     ]
     expect(
         got,
@@ -344,7 +414,10 @@ QUIZ = Quiz(
                     "little: the null model must stand beside it",
                     "only the difference to the untrained mixer says anything about training",
                 ),
-                "c": ("the agents all do the same", "credit is a slope of the mixer; the agents' actions do not enter it so"),
+                "c": (
+                    "the agents all do the same",
+                    "credit is a slope of the mixer: agents that do different things can have the same credit",
+                ),
             },
             answer="b",
         ),
@@ -352,27 +425,30 @@ QUIZ = Quiz(
             "4.q2",
             "Ten agents have a normalised entropy of .98. How far apart are their credits?",
             {
-                "a": ("practically equal", "H is flat at the top: 1 - CV^2/(2 log N) hides a large spread"),
+                "a": ("practically equal", "H is flat at the top: 1 - CV^2/(2 ln N) hides a large spread"),
                 "b": ("at most 2 % apart", "2 % of entropy is not 2 % of credit"),
                 "c": (
                     "their standard deviation is about .3 of their mean",
-                    "CV = sqrt(2 log 10 * .02) is about .30",
+                    "CV = sqrt(2 ln 10 * .02) is about .30",
                 ),
             },
             answer="c",
         ),
         Question(
             "4.q3",
-            "Q_1 is multiplied by 8 and the mixer divides by 8 again. What changes?",
+            "Under QMIX-GRE the entropy falls from .99 to .90 and the return stays as it was. What is safe to say?",
             {
-                "a": (
-                    "the entropy, and nothing that the team does or learns",
-                    "Q_tot, greedy actions and the gradients of all weights are the same; only the unit of Q_1 is another",
+                "a": ("the agents now get the credit they deserve", "the entropy knows nothing of what an agent deserves"),
+                "b": (
+                    "the term was minimised; of better credit nothing is shown",
+                    "an agent counted in another unit lowers the entropy as well, and changes nothing that the team does",
                 ),
-                "b": ("the greedy actions of agent 1", "a positive factor leaves the order of its actions as it is"),
-                "c": ("Q_tot", "the mixer takes the factor back before anything else happens"),
+                "c": (
+                    "the agents act less alike now",
+                    "the same actions go with any entropy: section 5 makes it what one likes",
+                ),
             },
-            answer="a",
+            answer="b",
         ),
         Question(
             "4.q4",
