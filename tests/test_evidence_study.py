@@ -214,7 +214,7 @@ def test_every_figure_is_drawn(frame):
     pictures.plot_laboratories(scores, 40_000)
     pictures.plot_bars(scores, [(0, 1, 2), range(12)], 40_000)
     pictures.plot_triples(scores["QMIX"], scores["QMIX-GRE 0.001"], list(scores), 40_000)
-    pictures.plot_bootstrap(scores["QMIX"], study.iqm, "IQM", resamples=100)
+    pictures.plot_bootstrap(scores["QMIX"], study.iqm, "IQM", 40_000, resamples=100)
     pictures.plot_standard_error((2, 8), (9.0, 5.0), 14.0, 20.0, 5)
     pictures.plot_over_time(frame, list(scores), every=10_000)
     pictures.plot_broken({k: v for k, v in pictures.broken_curves(frame).items()})

@@ -9,13 +9,13 @@ import numpy as np
 
 from ..stopping import stoppable
 from ..viz.curves import _thousands
-from ..viz.style import INK, context, styles
+from ..viz.style import INK, colour, context, styles
 from . import evidence_study as study
 
 UNIT = "greedy team return, mean over the last fifth of the run"
 WORLD = "lumberjacks"
 STATISTICS = {"interquartile mean": study.iqm, "mean": np.mean, "median": np.median}
-APART, TOGETHER, AGAINST = "#0072B2", "#C9D6DE", "#D55E00"
+BLUE, PALE, ORANGE = "#0072B2", "#C9D6DE", "#D55E00"
 
 
 def _axes(rows=1, columns=1, size=(6.4, 3.8), **options):
@@ -100,9 +100,9 @@ def plot_triples(x, y, names: Sequence[str], steps: int, k: int = 3):
     gap, apart = x[chosen].mean(-1) - y[chosen].mean(-1), study.bars_apart(x[chosen], y[chosen])
     edges = np.linspace(gap.min(), gap.max(), 45)
     kinds = {
-        f"{names[0]} above, bars apart": (1, APART),
-        "bars meet": (0, TOGETHER),
-        f"{names[1]} above, bars apart": (-1, AGAINST),
+        f"{names[0]} above, bars apart": (1, colour(names[0])),
+        "bars meet": (0, PALE),
+        f"{names[1]} above, bars apart": (-1, colour(names[1])),
     }
     with context():
         figure, ax = _axes(size=(7.2, 4.2))
@@ -120,21 +120,21 @@ def plot_triples(x, y, names: Sequence[str], steps: int, k: int = 3):
     return ax
 
 
-def plot_bootstrap(x, statistic, name: str, resamples: int = 2000, seed: int = 0):
+def plot_bootstrap(x, statistic, name: str, steps: int, resamples: int = 2000, seed: int = 0):
     """The redrawn statistics of one sample of scores x [n], the middle 95 % of them, and the sample's own."""
     x = np.asarray(x, dtype=float)
     drawn = x[np.random.default_rng(seed).integers(0, len(x), (resamples, len(x)))]
     values = statistic(drawn, axis=-1)
     low, high = np.percentile(values, [2.5, 97.5])
     with context():
-        figure, ax = _axes(size=(7.0, 3.4))
-        ax.hist(values, 40, color=TOGETHER)
-        ax.axvspan(low, high, color=APART, alpha=0.12, label=f"middle 95 %: [{low:.0f}, {high:.0f}]")
+        figure, ax = _axes(size=(7.0, 3.6))
+        ax.hist(values, 40, color=PALE)
+        ax.axvspan(low, high, color=BLUE, alpha=0.12, label=f"middle 95 %: [{low:.0f}, {high:.0f}]")
         ax.axvline(statistic(x, axis=-1), color=INK, lw=1.6, ls=(0, (6, 2)), label="of the seeds themselves")
         ax.set(
             xlabel=f"{name} of the redrawn seeds (return)",
             ylabel="redraws",
-            title=f"{resamples:,} redraws of {len(x)} seeds, {WORLD}",
+            title=f"{resamples:,} redraws of {len(x)} seeds\n{WORLD}, {steps:,} environment steps",
         )
         _legend(ax)
     return ax
@@ -145,9 +145,9 @@ def plot_standard_error(episodes, measured, of_one: float, between: float, repea
     episodes = np.asarray(episodes, dtype=float)
     with context():
         figure, ax = _axes(size=(7.0, 4.0))
-        ax.plot(episodes, measured, "o", color=APART, label=f"measured: standard deviation of {repeats} evaluations")
+        ax.plot(episodes, measured, "o", color=BLUE, label=f"measured: standard deviation of {repeats} evaluations")
         ax.plot(episodes, of_one / np.sqrt(episodes), color=INK, lw=1.3, label="std of one episode / √episodes")
-        ax.axhline(between, color=AGAINST, ls=(0, (6, 2)), label="spread between the seeds of its study")
+        ax.axhline(between, color=ORANGE, ls=(0, (6, 2)), label="spread between the seeds of its study")
         ax.set_xscale("log", base=2)
         ax.set_yscale("log", base=2)
         ticks = [2, 4, 8, 16, 32, 64]
@@ -173,8 +173,8 @@ def plot_over_time(frame, names: Sequence[str], every: int = 1000, window: int =
     with context():
         figure, ax = _axes(size=(7.2, 4.0))
         ax.axhline(0, color=INK, lw=1.2, label="no difference")
-        ax.fill_between(grid, rows[:, 1], rows[:, 2], color=APART, alpha=0.16, lw=0, label="95 % interval over seeds")
-        ax.plot(grid, rows[:, 0], color=APART, label=f"{names[0]} less {names[1]}")
+        ax.fill_between(grid, rows[:, 1], rows[:, 2], color=BLUE, alpha=0.16, lw=0, label="95 % interval over seeds")
+        ax.plot(grid, rows[:, 0], color=BLUE, label=f"{names[0]} less {names[1]}")
         ax.xaxis.set_major_formatter(_thousands)
         ax.set(xlabel="environment steps at which the score is read", ylabel="difference of IQM returns")
         ax.set_title(
@@ -245,7 +245,7 @@ def broken_curves(frame=None) -> dict[str, dict]:
 def plot_broken(curves: Mapping[str, dict] | None = None):
     """The ten panels of :func:`broken_curves`: median and quartiles over the runs of each line."""
     curves = broken_curves() if curves is None else curves
-    tints = (APART, AGAINST)
+    tints = (BLUE, ORANGE)
     with context():
         figure, axes = _axes(5, 2, size=(9.6, 13.0))
         for ax, (letter, panel) in zip(axes.flat, curves.items()):
