@@ -161,10 +161,8 @@ def plot_lambdas(studies: Mapping[str, Runs]):
             seeds = sorted({runs.seeds(name) for name in runs.learners})
             number = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
             missing = len(LEARNERS) - len(runs.learners)
-            absent = f" ({missing} of {len(LEARNERS)} learners not measured yet)" if missing else ""
-            top.set_title(
-                f"{NAMES[world]}: {number} seeds, {steps:,} environment steps{absent and chr(10) + absent}", fontsize=11
-            )
+            absent = f"; {missing} of {len(LEARNERS)} learners not measured yet" if missing else ""
+            top.set_title(f"{NAMES[world]}: {number} seeds\n{steps:,} environment steps{absent}", fontsize=11)
             below.set_xticks(range(len(runs.learners)), [n.replace("QMIX-GRE ", "GRE\n") for n in runs.learners], fontsize=9)
             below.axhline(1.0, color=INK, lw=1.0, ls=(0, (6, 2)))
             below.set_ylim(top=1.003)
@@ -215,7 +213,7 @@ def plot_rescaled(team: Algorithm, batch: EpisodeBatch, log2_factor: float = 2.0
         middle.plot(one["q_tot"][:length], color=BEFORE, lw=4.5)
         middle.plot(two["q_tot"][:length], color=AFTER, lw=1.4)
         middle.axvline(step, color=INK, lw=1.0, ls=":")
-        middle.set(xlabel="step of the first episode (dotted: the step shown)", ylabel="$Q_{tot}$")
+        middle.set(xlabel="step of the first episode (dotted: step shown)", ylabel="$Q_{tot}$")
         middle.set_title(f"The team: {same} of {len(one['greedy'])} greedy actions kept", fontsize=10.5)
         for shift, (found, shade, name) in zip((-0.2, 0.2), looks):
             for x, kind in enumerate(("credit", "invariant")):

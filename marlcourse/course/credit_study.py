@@ -405,16 +405,16 @@ def settle(claim: ClaimCard, found: Mapping[str, dict | None]) -> None:
 
 
 class Said(list):
-    """Sentences, one a paragraph: folded in a notebook, plain lines elsewhere."""
+    """Sentences, one a paragraph: folded in a notebook (unless ``folded`` is False), plain lines elsewhere."""
 
-    title = "What the runs say"
+    title, folded = "What the runs say", True
 
     def __repr__(self) -> str:
         return "\n".join(textwrap.fill(line, 118, subsequent_indent="  ") for line in self)
 
     def _repr_html_(self) -> str:
         lines = "".join(f"<p>{html.escape(line)}</p>" for line in self)
-        return f"<details><summary>{self.title}</summary>{lines}</details>"
+        return f"<details{'' if self.folded else ' open'}><summary>{self.title}</summary>{lines}</details>"
 
 
 def say_training(studies: Mapping[str, Runs]) -> Said:
@@ -496,10 +496,11 @@ def findings(studies: Mapping[str, Runs]) -> Said:
         "G, QMIX-GRE ends comparably to QMIX": lambda runs: against_qmix(runs, best_weight(runs)),
     }
     said = Said()
-    said.title = "What the long runs say so far"
+    said.title, said.folded = "What the long runs say so far", False
     for claim, ask in asked.items():
         found = {NAMES[world]: ask(runs) for world, runs in studies.items()}
-        said.append(f"{claim}: " + "; ".join(f"{w}: {one['answer'] if one else UNMEASURED}" for w, one in found.items()) + ".")
+        answers = [f"{name}: {one['answer'] if one else UNMEASURED}" for name, one in found.items()]
+        said.append(f"{claim}. " + (". ".join(answers) if any(found.values()) else f"Both worlds: {UNMEASURED}") + ".")
     return said
 
 
