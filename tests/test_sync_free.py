@@ -14,7 +14,7 @@ from marlcourse.rollout import Collector, Context
 
 CARD = torch.device("meta")
 WORLDS = ("two-step", "matrix/qtran", "junction")
-DISCRETE = ("IQL", "VDN", "QMIX", "OWQMIX", "CWQMIX", "QTRAN", "COMA", "LICA")
+DISCRETE = ("IQL", "VDN", "QMIX", "QMIXSimple", "QMIXGRE", "MNMPG", "OWQMIX", "CWQMIX", "QTRAN", "COMA", "LICA")
 
 
 class HostGenerator(torch.Generator):
@@ -57,9 +57,16 @@ def a_batch(env, steps=None):
 
 
 def losses(algorithm):
-    """{optimiser: loss}."""
+    """{optimiser: loss of a batch}."""
     names = algorithm.optimizers()
-    return {n: algorithm.loss if n == "main" else getattr(algorithm, f"{n}_loss") for n in names}
+    found = {n: algorithm.loss if n == "main" else getattr(algorithm, f"{n}_loss") for n in names}
+    if isinstance(algorithm, mc.MNMPG):
+        drawn = torch.Generator()
+        found["main"] = lambda batch: algorithm.loss(algorithm.with_noise(batch, drawn))
+        found["meta"] = lambda batch: algorithm.meta_loss(
+            with_z := algorithm.with_z(batch, drawn), algorithm.improvement(with_z, batch)
+        )
+    return found
 
 
 def test_the_pretended_card_notices_a_wait(card):
@@ -83,11 +90,12 @@ def test_acting_never_waits(card, kind, explore):
         assert action.actions.device == CARD and action.actions.shape == (4, env.spec.n_agents)
 
 
-@pytest.mark.parametrize("name", [*WORLDS, "product-game", "lumberjacks", "two-rooms"])
+@pytest.mark.parametrize("name", [*WORLDS, "product-game", "lumberjacks", "traffic-junction-4", "two-rooms"])
 def test_worlds_never_wait(card, name):
     env = mc.make(name, num_envs=4)
     env.reset(seed=0)
-    actions = torch.zeros(4, 2, dtype=torch.long, device=CARD) if name != "product-game" else torch.zeros(4, 2, 1, device=CARD)
+    n, kind = env.spec.n_agents, {"dtype": torch.long, "device": CARD}
+    actions = torch.zeros(4, n, **kind) if name != "product-game" else torch.zeros(4, n, 1, device=CARD)
     for _ in range(2):
         step = env.step(actions)
         env.reset(where=step.terminated | step.truncated)

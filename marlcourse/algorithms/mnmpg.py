@@ -101,8 +101,8 @@ class MNMPG(QMIX):
     def with_noise(self, batch: EpisodeBatch, generator: torch.Generator) -> EpisodeBatch:
         """The batch with standard normal ``extras["noise"]`` [B,T,K], of which :meth:`loss` makes its z."""
         shape = (*batch.reward.shape, self.config.z_dim)
-        noise = torch.randn(shape, generator=generator, device=generator.device).to(batch.reward.device)
-        return replace(batch, extras={**batch.extras, "noise": noise})
+        noise = torch.randn(shape, generator=generator, device=generator.device)
+        return replace(batch, extras={**batch.extras, "noise": noise.to(batch.reward.device, non_blocking=True)})
 
     @torch.no_grad()
     def with_z(self, batch: EpisodeBatch, generator: torch.Generator) -> EpisodeBatch:
