@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -197,7 +198,12 @@ def gather(study: str) -> None:
     table = table[first + [c for c in table.columns if c not in first]]
     numbers = table.select_dtypes("float").columns
     table[numbers] = table[numbers].map(lambda x: float(f"{x:.5g}"))
-    command = f"python benchmarks/grid_study.py run {study} && python benchmarks/grid_study.py gather {study}"
+    lines = [
+        f"run {study} --learners {' '.join(shlex.quote(x) for x in dict.fromkeys(names))} "
+        f"--seeds {min(seeds)}-{max(seeds)} --steps {n}"
+        for n, names in reached.items()
+    ]
+    command = " && ".join(f"python benchmarks/grid_study.py {line}" for line in [*lines, f"gather {study}"])
     budgets = "; ".join(f"{n:,} environment steps: {', '.join(dict.fromkeys(names))}" for n, names in reached.items())
     notes = f"{len(tables)} runs, {min(seconds):.0f} to {max(seconds):.0f} s each on one thread; {budgets}"
     told = {"command": command, "seeds": sorted(seeds), "notes": notes}
