@@ -164,5 +164,10 @@ def test_the_mixers_pictures():
     assert figure.get_suptitle() == "one mixer; game 7"
     assert "steepest rise of $Q_{tot}$" in figure.axes[2].get_legend_handles_labels()[1]
     assert forest.mixer_explorer(episode, mixers).figure is not None
+    strip = forest.plot_filmstrip(episode, mixers, (0, 3, 99), who="game 7")  # 99: the last state there is
+    titles = [ax.get_title("left") or ax.get_title() for ax in strip.axes]
+    assert len(strip.axes) == 3 * 4 and titles[:3] == ["state 0", "state 3", "state 5"]
+    one, other_row = titles[4:7], titles[8:11]  # three states of each mixer: the credits are the mixer's own
+    assert len({*one, *other_row}) == 6 and strip.get_suptitle().startswith("game 7")
     tables = {"as described": forest.where_trees_fall(env, 8)}
     assert "96 trees" in forest.plot_where_trees_fall(tables, "t").get_suptitle()

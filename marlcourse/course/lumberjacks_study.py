@@ -456,6 +456,66 @@ def plot_mixer(
     return figure
 
 
+def plot_filmstrip(
+    episode: Episode, mixers: Mapping[str, torch.nn.Module], steps: tuple[int, ...], who: str = "one greedy game of one team"
+):
+    """Several positions of :func:`mixer_explorer` side by side: a column for each state in ``steps`` with the clearing above
+    Q_tot over Q_1 and Q_2, a row for each mixer; the last column holds dQ_tot/dQ_i along the game.
+
+    Colours are on a scale of their own in each panel; dots, star and arrow as in :func:`plot_mixer`.
+    """
+    import matplotlib.pyplot as plt
+
+    from ..viz.style import INK, context
+
+    steps = [min(step, len(episode.frames) - 1) for step in steps]
+    lo, hi = float(episode.q[steps].min()), float(episode.q[steps].max())  # one window for all panels, the arrows inside
+    line = torch.linspace(lo - 0.25 * (hi - lo), hi + 0.25 * (hi - lo), 31)
+    points, greedy = torch.cartesian_prod(line, line), episode.q.max(-1).values  # [31^2,2], [T,N]
+    with context():
+        figure, axes = plt.subplots(
+            1 + len(mixers), len(steps) + 1, figsize=(2.3 * len(steps) + 3, 2.5 * (1 + len(mixers))), layout="constrained"
+        )
+        for column, step in enumerate(steps):
+            axes[0, column].imshow(episode.frames[step])
+            axes[0, column].set_title(f"state {step}", fontsize=11)
+        for ax in axes[0]:
+            ax.axis("off")
+        for row, (name, network) in enumerate(mixers.items(), 1):
+            every = credit(network, greedy, episode.states)  # [T,N]
+            for ax, step in zip(axes[row], steps):
+                with torch.no_grad():
+                    surface = network(points, episode.states[step].expand(len(points), -1)).view(31, 31)
+                ax.contourf(line, line, surface.T, levels=10, cmap="Blues")
+                ax.scatter(*torch.cartesian_prod(*episode.q[step]).T, s=7, color=INK, zorder=3)
+                ax.scatter(*greedy[step], marker="*", s=90, color="#E69F00", edgecolor=INK, zorder=4)
+                tip = greedy[step] + 0.23 * (hi - lo) * every[step] / every[step].norm().clamp(min=1e-9)
+                arrow = {"arrowstyle": "-|>", "color": "#B71C1C", "lw": 1.8}
+                ax.annotate("", xy=tip.tolist(), xytext=greedy[step].tolist(), arrowprops=arrow)
+                ax.set(aspect="equal", xlim=(line[0], line[-1]), ylim=(line[0], line[-1]))
+                ax.set_title(f"credits {every[step, 0]:.3g}, {every[step, 1]:.3g}", fontsize=10)
+            axes[row, 0].set_ylabel(f"{name}\n$Q_2$", fontsize=11)
+            for i, colour in enumerate(("#0072B2", "#D55E00")):
+                axes[row, -1].plot(every[:, i], color=colour, lw=1.6, label=f"lumberjack {i + 1}")
+            for step in steps:
+                axes[row, -1].axvline(step, color=INK, lw=0.8, ls=":")
+            axes[row, -1].set(ylim=(0, None), xlabel="state")
+            axes[row, -1].set_title("credit $\\partial Q_{tot} / \\partial Q_i$", fontsize=10)
+        for ax in axes[:, :-1].flat:
+            ax.set(xticks=[], yticks=[])
+            ax.grid(False)
+        for ax in axes[-1, :-1]:
+            ax.set_xlabel("$Q_1$")
+        axes[0, -1].legend(*axes[1, -1].get_legend_handles_labels(), loc="center")
+        figure.suptitle(
+            f"{who}\n$Q_{{tot}}$ over $Q_1$ and $Q_2$, darker is more; dots: joint actions, star: greedy, arrow: steepest rise",
+            x=0.01,
+            ha="left",
+            fontsize=12,
+        )
+    return figure
+
+
 def mixer_explorer(episode: Episode, mixers: Mapping[str, torch.nn.Module], step: int = 0, who: str = "one game of one team"):
     """:func:`plot_mixer` with a slider over the episode's states and a choice of mixer."""
     from ..viz.explore import choice, explore, int_slider

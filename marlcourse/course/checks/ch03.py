@@ -509,7 +509,7 @@ def ma_gym_move(row, column, action):
 
 @exercise(
     "3.6",
-    title="find the released bug: the wall inside the clearing",
+    title="find the released bug",
     reference=ma_gym_move,
     hints=[
         "Print the moves that start in row 4. Where do they end? And those that go down from row 3?",
@@ -599,7 +599,7 @@ QUIZ = Quiz(
             {
                 "a": (
                     "the agents' own best is not the team's",
-                    "yes: where w2 is negative, a larger utility lowers Q_tot; both weights stand on the way",
+                    "yes: where w2 is negative, a larger utility can lower Q_tot; both weights stand on the way",
                 ),
                 "b": ("nothing, w1 decides the order", "no: every utility passes w2 as well on its way to Q_tot"),
                 "c": ("Q_tot can no longer be negative", "no: v has any sign, and so has a hidden unit times a negative w2"),
