@@ -273,11 +273,20 @@ def test_verdicts(changes, large, six):
 def test_what_the_runs_say_is_read_off_them():
     told = study.what_the_runs_say(curves({**ALL, "QMIX": 0.0, "MNMPG K=1": 30.0, "MNMPG": 30.0, "QMIX_large": 30.0}))
     assert "5 seeds of 100,000 environment steps" in told and "untrained teams -180.0" in told
-    assert "these runs do not show that the meta step did it" in told and "5.C no difference. " in told
+    assert (
+        "these runs do not show that the meta step did it" in told
+        and "5.C no difference. " in told
+        and "provisional" not in told
+    )
     assert "is shown for MNMPG no-grad, MNMPG no-s, MNMPG interval=1000" in told and "K=1," not in told
     assert "the meta step helped" in study.what_the_runs_say(curves({**ALL, "QMIX": 0.0, "MNMPG": 30.0}))
     told = study.what_the_runs_say(curves({**ALL, "QMIX": 0.0, "QMIX_large": 30.0}, seeds=2))
-    assert "the meta step harmed" in told and "for none of the six" in told and "2 seeds" in told and "5.C refuted" in told
+    assert (
+        "the meta step harmed" in told
+        and "for none of the six" in told
+        and "2 seeds" in told
+        and "5.C refuted (provisional: 2 of 5" in told
+    )
     assert all(len(line) < 130 for line in told.splitlines())
 
 
@@ -349,6 +358,8 @@ def test_pictures_name_their_axes_seeds_and_counts():
     assert "4,000 estimates" in texts(pictures.plot_estimator("stored", 3, 20)) and "3 rounds" in texts(
         pictures.plot_estimator("stored", 3, 20)
     )
+    marks = [text for text in pictures.plot_ledger().axes[0].texts if text.get_text() == "0" and text.get_color() == "0.3"]
+    assert len(marks) == sum(row.low is not None and row.low < 0 < row.high for row in ledger.load(chapter="05")) > 0
     assert "4 seeds" in texts(pictures.plot_known({"stored": torch.randn(4, 9), "redrawn": torch.randn(4, 9)}))
     signal = texts(pictures.plot_signal(mc.load_dataset("meta_signal")))
     assert "48 pairs" in signal and "1 seed" in signal and "environment steps" in signal

@@ -104,6 +104,24 @@ def estimator_explorer(static: bool = False):
     )
 
 
+def plot_ledger():
+    """The ledger's rows of this chapter, with 0 marked on every row's own scale that reaches from below to above it."""
+    from . import ledger
+
+    figure = ledger.plot("05")
+    axes, scales = figure.axes[0], {}
+    for text in axes.texts:
+        if text.get_fontsize() == 6.5:  # the ends of a row's scale
+            scales.setdefault(text.get_position()[1], []).append((text.get_position()[0], float(text.get_text())))
+    for y, ends in scales.items():
+        (left, low), (right, high) = min(ends), max(ends)
+        if low < 0 < high:
+            zero = left - low * (right - left) / (high - low)
+            axes.plot([zero, zero], [y - 0.32, y - 0.04], color="0.3", lw=1, ls=":", zorder=5)
+            axes.text(zero, y, "0", fontsize=6.5, color="0.3", ha="center", va="top")
+    return figure
+
+
 def plot_known(curves: Mapping[str, Tensor], title: str | None = None):
     """Exact expected return over meta rounds where it is known: {reading: [seeds, rounds + 1]}; 0 is the best."""
     import matplotlib.pyplot as plt

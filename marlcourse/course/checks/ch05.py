@@ -303,8 +303,8 @@ def check_repaired_round(repaired_round):
 def meta_loss(encoder, state, z, mask, improvement):
     """state [B,T,S], z [B,T,K], mask [B,T], improvement a number -> minus improvement times the mean score of an episode"""
     log_p = encoder.log_prob(state, z.detach())
-    score = (log_p * mask).sum(1) / mask.sum(1)
-    return -improvement * score.mean()
+    mean_log_p = (log_p * mask).sum(1) / mask.sum(1)
+    return -improvement * mean_log_p.mean()
 
 
 def meta_case(g, episodes=3):
@@ -341,8 +341,8 @@ def loss_and_gradient(meta_loss, g):
     hints=[
         "An optimiser goes downhill: what must be small so that z becomes more probable after a gain?",
         "Average log p over the real steps of each episode (mask), then over the episodes. And z is data here: `z.detach()`.",
-        "`log_p = encoder.log_prob(state, z.detach())`, `score = (log_p * mask).sum(1) / mask.sum(1)`, "
-        "`return -improvement * score.mean()`",
+        "`log_p = encoder.log_prob(state, z.detach())`, `mean_log_p = (log_p * mask).sum(1) / mask.sum(1)`, "
+        "`return -improvement * mean_log_p.mean()`",
     ],
     difficulty=3,
     importance=5,
