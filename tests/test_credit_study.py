@@ -279,7 +279,8 @@ def test_the_chapters_cells_cope_with_and_without_the_long_runs(measured, tmp_pa
     monkeypatch.setenv("MARLCOURSE_STRICT", "1")
     five = np.array([0.9, 0.92, 0.95, 0.97, 0.99])
     names = {"study": study, "pictures": pictures, "ClaimCard": ClaimCard, "teams": 2, "steps": 16, "run": None}
-    names |= {"null": dict.fromkeys(study.WORLDS, five), "own_states": {(world, 2): five for world in study.WORLDS}}
+    both = {(world, layers): five for world in study.WORLDS for layers in (1, 2)}
+    names |= {"null": both, "own_states": both}
     names |= {"pooled_percentiles": lambda run: dict(enumerate(five)), "torch": torch}
     exec("import matplotlib.pyplot as plt", names)
     said = {}
@@ -356,6 +357,11 @@ def test_the_percentile_picture_has_a_row_for_each_label():
     assert [t.get_text() for t in axes[0].get_yticklabels()] == list(rows)
     dots = [line for line in axes[0].get_lines() if line.get_marker() == "o"]
     assert [float(line.get_xdata()[0]) for line in dots] == [0.997, 0.9, 0.9, 0.8]
+    for ax, n in zip(axes, (2, 10)):
+        (above,) = ax.child_axes
+        for at, label in zip(above.get_xticks(), above.get_xticklabels()):
+            assert float(label.get_text()) == pytest.approx(study.implied_cv(at, n), abs=1e-6)
+        assert len(above.get_xticks()) >= 4
     (ax,) = pictures.plot_percentiles({"junction": {"QMIX": [float("nan")] * 5}}, "none")
     assert ax.texts[0].get_text() == "not measured yet"
 
@@ -371,8 +377,13 @@ def test_pictures_of_runs_and_of_none():
     assert "3 seeds\n100,000 environment steps" in axes[0][0].get_title(loc="left")
     some = pictures.plot_lambdas({"junction": runs_of("junction", learners=["QMIX"])})
     assert "4 of 5 learners not measured yet" in some[0][0].get_title(loc="left")
-    for draw in (lambda: pictures.plot_training(none, untrained), lambda: pictures.plot_lambdas(none)):
-        assert "not measured yet" in draw()[0][0].texts[0].get_text()
+    assert "not measured yet" in pictures.plot_lambdas(none)[0][0].texts[0].get_text()
+    alone = pictures.plot_training(none, untrained)
+    assert alone.shape == (1, 2) and alone[0][0].get_title(loc="left") == "Lumberjacks: QMIX, not measured yet"
+    (band,) = alone[0][0].patches
+    assert (band.get_y(), band.get_height()) == pytest.approx((0.9, 0.09)), "the grey band stands without any run"
+    half = pictures.plot_training({"lumberjacks": full["lumberjacks"], "junction": none["junction"]}, untrained)
+    assert half.shape == (2, 2) and len(half[1][1].get_lines()) == 1, "idle play alone"
 
 
 def test_the_explorers_picture_and_its_slider(played):

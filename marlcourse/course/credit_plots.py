@@ -13,7 +13,7 @@ from ..core import Algorithm, EpisodeBatch
 from ..credit import coefficient_of_variation, normalised_entropy
 from ..viz.curves import _thousands
 from ..viz.style import GREY, INK, colour, context, styles
-from .credit_study import IDLE, LEARNERS, NAMES, PAPER, SHARE, TITLES, Runs, idle_return, scaled_readings
+from .credit_study import FULL, IDLE, LEARNERS, NAMES, PAPER, SHARE, TITLES, WORLDS, Runs, idle_return, scaled_readings
 
 TEAM_COLOURS = {2: "#D55E00", 5: "#0072B2", 10: "#009E73"}
 BEFORE, AFTER = GREY, "#D55E00"
@@ -51,12 +51,13 @@ def plot_percentiles(worlds: Mapping[str, Mapping[str, Sequence]], title: str):
     """One panel a world, one above the other on the same axis: for each label percentiles 5, 25, 50, 75, 95 of the entropy,
     [5] or one row per seed [seeds, 5].
 
-    A thin line from the 5th to the 95th, a thick one from the 25th to the 75th, a dot at the median. Labels that begin with
-    "paper" are black, with "untrained" grey; nothing but NaN: a note that nothing was measured yet.
+    A thin line from the 5th to the 95th, a thick one from the 25th to the 75th, a dot at the median; above a panel the CV
+    that the entropy stands for. Labels that begin with "paper" are black, with "untrained" grey; nothing but NaN: a note that
+    nothing was measured yet.
     """
     with context():
         heights = [len(found) for found in worlds.values()]
-        size = (9.6, 1.5 + 0.55 * len(worlds) + 0.42 * sum(heights))
+        size = (9.6, 1.5 + 0.95 * len(worlds) + 0.36 * sum(heights))
         figure, axes = _axes(len(worlds), 1, size=size, squeeze=False, sharex=True, height_ratios=heights)
         for ax, (world, found) in zip(axes[:, 0], worlds.items()):
             for y, (label, values) in enumerate(found.items()):
@@ -77,45 +78,65 @@ def plot_percentiles(worlds: Mapping[str, Mapping[str, Sequence]], title: str):
             ax.set_title(TITLES.get(world, world), fontsize=11)
             ax.grid(axis="y", visible=False)
         axes[-1][0].set_xlabel("normalised entropy H (1: equal credit)")
+        for ax, world in zip(axes[:, 0], worlds):
+            _cv_axis(ax, WORLDS[world][1])
         figure.suptitle(title, x=0.01, ha="left", fontsize=12)
     return axes[:, 0]
+
+
+def _cv_axis(ax, n_agents: int) -> None:
+    """Above a panel over H a second axis, in the CV that H stands for: H = 1 - CV^2 / (2 log N); ticks where there is room."""
+    low, high = ax.get_xlim()
+    ticks = {0.0: 1.0}
+    for cv in np.arange(0.05, 1.5, 0.05):
+        at = 1 - cv**2 / (2 * math.log(n_agents))
+        if at > low and min(ticks.values()) - at > 0.06 * (high - low):
+            ticks[cv] = at
+    above = ax.secondary_xaxis("top")
+    above.set_xticks(list(ticks.values()), [f"{cv:.2f}" for cv in ticks], fontsize=9)
+    above.set_xlabel("CV that H stands for", fontsize=9)
 
 
 def plot_training(studies: Mapping[str, Runs], untrained: Mapping[str, np.ndarray], learner: str = "QMIX"):
     """Above: the median entropy of each evaluation over training, one line a seed, beside the untrained mixer; below: return.
 
-    A world without runs keeps an empty panel that says so. The paper's Figure 3.
+    A world without runs keeps its null models, and says so; while no world has runs, there is no row of returns. The paper's
+    Figure 3.
     """
+    rows = 1 + any(runs.has(learner) for runs in studies.values())
     with context():
-        figure, axes = _axes(2, len(studies), size=(10.4, 5.6), squeeze=False, sharex="col")
-        for (top, below), (world, runs) in zip(axes.T, studies.items()):
-            if not runs.has(learner):
-                _empty((top, below), world)
-                continue
-            one = runs.of(learner)
-            for _, run in one.groupby("seed"):
+        figure, axes = _axes(rows, len(studies), size=(10.4, 0.6 + 2.5 * rows), squeeze=False, sharex="col")
+        for column, (world, runs) in zip(axes.T, studies.items()):
+            top, known = column[0], runs.has(learner)
+            for _, run in runs.of(learner).groupby("seed"):
                 top.plot(run["env_steps"], run["entropy_p50"], color=colour(learner), lw=1.0, alpha=0.8)
-                below.plot(run["env_steps"], _smooth(run["return_mean"]), color=colour(learner), lw=1.0, alpha=0.8)
+                column[1].plot(run["env_steps"], _smooth(run["return_mean"]), color=colour(learner), lw=1.0, alpha=0.8)
             low, _, middle, _, high = untrained[world]
             top.axhspan(low, high, color=GREY, alpha=0.2, lw=0, label="untrained teams, 5th to 95th")
             top.axhline(middle, color=GREY, ls=":", label="untrained teams, median")
             top.axhline(PAPER[world][2], color=INK, lw=1.2, ls=(0, (6, 2)), label="paper's median over training")
-            top.set_title(f"{NAMES[world]}: {learner}, {runs.seeds(learner)} seeds, one line each", fontsize=11)
-            _null_returns(below, runs)
-            below.set_xlabel("environment steps")
-            below.xaxis.set_major_formatter(_thousands)
-            for ax in (top, below):
+            found = f"{runs.seeds(learner)} seeds, one line each" if known else "not measured yet"
+            top.set_title(f"{NAMES[world]}: {learner}, {found}", fontsize=11)
+            if not known:
+                top.set(xlim=(0, FULL[1]), ylim=(low - 1.5 * (high - low), 1.0 + 0.1 * (high - low)))
+            for ax in column[1:]:
+                _null_returns(ax, runs)
+            column[-1].set_xlabel("environment steps")
+            column[-1].xaxis.set_major_formatter(_thousands)
+            for ax in column:
                 ax.legend(loc="lower right", fontsize=8, frameon=True, framealpha=0.8, edgecolor="none")
                 ax.margins(x=0.02)
         axes[0][0].set_ylabel("median entropy\nof a batch")
-        axes[1][0].set_ylabel("team return\n(mean of 5 evaluations)")
+        for ax in axes[1:, 0]:
+            ax.set_ylabel("team return\n(mean of 5 evaluations)")
     return axes
 
 
 def _null_returns(ax, runs: Runs) -> None:
     """Two null models of a return: a team before training, and one that always plays the same idle action."""
     idle = idle_return(runs.world)
-    ax.axhline(runs.untrained_return(), color=GREY, ls=":", label="untrained team, greedy")
+    if runs.has("QMIX"):
+        ax.axhline(runs.untrained_return(), color=GREY, ls=":", label="untrained team, greedy")
     ax.axhline(idle, color=INK, lw=1.2, ls=(0, (6, 2)), label=f"{IDLE[runs.world][0]} ({idle:.0f})")
 
 

@@ -456,7 +456,7 @@ QUIZ = Quiz(
             {
                 "a": ("to save time", "it hardly costs any; the reason is who may be moved"),
                 "b": (
-                    "so that only the mixer can lower the entropy",
+                    "so that the entropy term itself moves only the mixer",
                     "else agents would change their values to look different, whatever the reward says",
                 ),
                 "c": (
