@@ -30,6 +30,12 @@ def rounded_up(x):
     return np.sort(x)[cut : len(x) - cut].mean()
 
 
+def in_place(x):
+    x.sort()
+    cut = len(x) // 4
+    return x[cut : len(x) - cut].mean()
+
+
 def episodes_as_units(returns):
     return returns.std(ddof=1) / returns.size**0.5
 
@@ -48,6 +54,15 @@ def over_seeds(returns):
 
 def within(returns):
     return returns.std(1, ddof=1).mean() / len(returns) ** 0.5
+
+
+def errors_averaged(returns):
+    return (returns.std(1, ddof=1) / returns.shape[1] ** 0.5).mean()
+
+
+def within_twice(returns):
+    seeds, episodes = returns.shape
+    return (returns.mean(1).var(ddof=1) / seeds + returns.var(1, ddof=1).mean() / (seeds * episodes)) ** 0.5
 
 
 def ninety(x, indices):
@@ -70,6 +85,19 @@ def own_redraws(x, indices):
 
 def redrawn_median(x, indices):
     return tuple(np.percentile(np.median(x[indices], 1), [2.5, 97.5]))
+
+
+def redrawn_iqm(x, indices):
+    return tuple(np.percentile(ch06.iqm(x[indices]), [2.5, 97.5]))
+
+
+def extremes(x, indices):
+    means = x[indices].mean(1)
+    return means.min(), means.max()
+
+
+def upside_down(x, indices):
+    return np.percentile(x[indices].mean(1), [97.5, 2.5])
 
 
 def strictly(x, y):
@@ -121,9 +149,18 @@ def says(**changes):
 
 
 MUTANTS = {
-    "6.1": [unsorted, one_each_side, between_quartiles, top_cut, rounded_up, np.mean, np.median],
-    "6.2": [episodes_as_units, mixed, spread, over_seeds, within, mutate(ch06.seed_error, "mean(1)", "max(1)")],
-    "6.3": [ninety, single_seeds, bell, own_redraws, redrawn_median],
+    "6.1": [unsorted, one_each_side, between_quartiles, top_cut, rounded_up, in_place, np.mean, np.median],
+    "6.2": [
+        episodes_as_units,
+        mixed,
+        spread,
+        over_seeds,
+        within,
+        errors_averaged,
+        within_twice,
+        mutate(ch06.seed_error, "mean(1)", "max(1)"),
+    ],
+    "6.3": [ninety, single_seeds, bell, own_redraws, redrawn_median, redrawn_iqm, extremes, upside_down],
     "6.4": [strictly, ties_win, ties_left_out, means, turned],
     "6.5": [released, all_seeds_best, dropped, other_set, last],
     "6.6": [

@@ -3,6 +3,7 @@ evaluation script, a claim card."""
 
 from __future__ import annotations
 
+import warnings
 from itertools import product
 
 import numpy as np
@@ -12,7 +13,9 @@ from marlcourse.course import evidence_study as study
 from marlcourse.course.exercises import exercise, expect, mine_or_reference, require
 from marlcourse.course.quiz import Question, Quiz
 
-__all__ = ["QUIZ", "mine_or_reference"]
+__all__ = ["FOUND", "QUIZ", "mine_or_reference"]
+
+FOUND = {"6.A": "no difference", "6.B": "refuted"}  # the verdicts that the text of the chapter builds on
 
 
 def meant(got, known, otherwise):
@@ -24,6 +27,13 @@ def meant(got, known, otherwise):
         except (TypeError, ValueError):
             break
     return otherwise
+
+
+def pair(got):
+    """Two numbers in a tuple, a list, an array or a tensor -> (float, float); anything else as it is."""
+    if isinstance(got, (tuple, list, np.ndarray, torch.Tensor)) and len(np.shape(got)) == 1 and len(got) == 2:
+        return tuple(float(v) for v in got)
+    return got
 
 
 def drawn(g, *shape):
@@ -54,7 +64,8 @@ def iqm(x):
 )
 def check_iqm(iqm):
     x = np.array([9.0, 1.0, 3.0, 100.0, 2.0, 5.0, 4.0, 8.0])
-    got = iqm(x)
+    given = x.copy()
+    got = iqm(given)
     known = [
         (16.5, "this is the mean: nothing was set aside"),
         (4.5, "this is the median: only the two middle scores are left; keep the whole middle half"),
@@ -62,11 +73,19 @@ def check_iqm(iqm):
         (31 / 6, "a quarter of eight scores is two, at each end"),
     ]
     expect(got, 5.0, call="iqm([9, 1, 3, 100, 2, 5, 4, 8])", hint=meant(got, known, "sorted 1 2 | 3 4 5 8 | 9 100"))
+    require(
+        np.array_equal(given, x),
+        "The mean is right, but your function changed the caller's array: its scores have lost their seeds' order.",
+        hint="`np.sort(x)` returns a sorted copy; `x.sort()` sorts x itself",
+    )
     got = iqm(np.array([0.0, 6.0, 1.0, 2.0, 90.0]))
     known = [(2.0, "a quarter of five is 1.25: round *down*, one score at each end"), (19.8, "this is the mean")]
     expect(got, 3.0, call="iqm([0, 6, 1, 2, 90])", hint=meant(got, known, "sorted 0 | 1 2 6 | 90"))
+    with warnings.catch_warnings():  # the mean of an empty slice is told by the line below
+        warnings.simplefilter("ignore")
+        got = iqm(np.array([1.0, 2.0, 6.0]))
     expect(
-        iqm(np.array([1.0, 2.0, 6.0])),
+        got,
         3.0,
         call="iqm([1, 2, 6])",
         hint="a quarter of three, rounded down, is nothing: with three seeds it is the mean. Mind that x[0:-0] is empty",
@@ -97,7 +116,7 @@ def seed_error(returns):
     agree=lambda f, g: torch.tensor(float(f(drawn(g, 6, 4) + 3 * drawn(g, 6, 1)))),
 )
 def check_seed_error(seed_error):
-    returns = np.array([[8.0, 12.0], [18.0, 22.0], [28.0, 32.0]])
+    returns = np.array([[8.0, 12.0], [22.0, 18.0], [28.0, 32.0]])
     got = seed_error(returns)
     known = [
         (returns.std(ddof=1) / 6**0.5, "six episodes, but only three runs: episodes of one seed share its weights"),
@@ -107,9 +126,11 @@ def check_seed_error(seed_error):
         (returns.mean(1).std() / 3**0.5, "three seeds give two differences: ddof=1"),
         (returns.mean(0).std(ddof=1) / 2**0.5, "the means run over the seeds here: axis 1 holds the episodes"),
         (returns.std(1, ddof=1).mean() / 3**0.5, "this is the spread within a seed; how far apart are the seeds?"),
+        (2.0, "these are the errors of single seeds, averaged; how far apart are the seeds?"),
+        ((100 / 3 + 8 / 6) ** 0.5, "the spread of the seeds' means holds the noise of their episodes already: add nothing"),
     ]
     hint = meant(got, known, "means 10, 20, 30; their standard deviation is 10; over the root of 3")
-    expect(got, 10 / 3**0.5, call="seed_error([[8, 12], [18, 22], [28, 32]])", hint=hint)
+    expect(got, 10 / 3**0.5, call="seed_error([[8, 12], [22, 18], [28, 32]])", hint=hint)
     often = np.repeat(returns, 100, axis=1)
     expect(
         seed_error(often),
@@ -153,28 +174,35 @@ def bootstrap_interval(x, indices):
     ),
 )
 def check_bootstrap_interval(bootstrap_interval):
-    x, indices = np.array([1.0, 2.0, 6.0]), np.array(list(product(range(3), repeat=3)) * 10)
-    means = np.sort(x[indices].mean(1))
-    got = bootstrap_interval(x, indices)
+    x = np.array([1.0, 2.0, 6.0, 10.0, 11.0, 15.0, 20.0, 40.0])
+    indices = np.random.default_rng(0).integers(0, 8, (400, 8))
+    redrawn = x[indices]
+    means, outer = redrawn.mean(1), [2.5, 97.5]
+    got = pair(bootstrap_interval(x.copy(), indices))
     known = [
-        (np.percentile(means, [5, 95]), "this is the middle 90 %: 2.5 % on each side"),
-        (np.percentile(x, [2.5, 97.5]), "these are percentiles of the scores: the redraws are not used"),
-        (np.percentile(x[indices], [2.5, 97.5]), "these are percentiles of single seeds: take a mean over each row first"),
+        (np.percentile(means, [5, 95]), "this is the middle 90 %: leave 2.5 % on each side"),
+        (np.percentile(means, outer)[::-1], "first the low end, then the high one"),
+        ([means.min(), means.max()], "these are the smallest and the largest redrawn mean: leave 2.5 % out on each side"),
+        (np.percentile(np.median(redrawn, 1), outer), "these are percentiles of redrawn medians: the task asks for means"),
+        (np.percentile(study.iqm(redrawn), outer), "these are percentiles of redrawn IQMs: the task asks for means"),
+        (np.percentile(x, outer), "these are percentiles of the scores: the redraws are not used"),
+        (np.percentile(redrawn, outer), "these are percentiles of single seeds: take a mean over each row first"),
+        (np.percentile(redrawn.mean(0), outer), "the mean runs over the redraws here: a row is one redraw"),
         (
             [means.mean() - 1.96 * means.std(), means.mean() + 1.96 * means.std()],
             "this assumes a bell: the percentile interval reads the means themselves",
         ),
-        (np.percentile(x[indices].mean(0), [2.5, 97.5]), "the mean runs over the redraws here: a row is one redraw"),
     ]
-    hint = meant(
-        got, known, "27 different redraws, with means from 1 (seed 0 three times) to 6; np.percentile(means, [2.5, 97.5])"
+    otherwise = "one mean for each row of `x[indices]`, then np.percentile(means, [2.5, 97.5]); no redraws of your own"
+    low, high = np.percentile(means, outer)
+    expect(got, (float(low), float(high)), call="bootstrap_interval(8 scores, 400 redraws)", hint=meant(got, known, otherwise))
+    indices = np.array(list(product(range(3), repeat=3)) * 10)
+    expect(
+        pair(bootstrap_interval(np.array([1.0, 2.0, 6.0]), indices)),
+        (1.0, 6.0),
+        call="bootstrap_interval([1, 2, 6], all 27 redraws, ten times each)",
+        hint="the mean 1 has a share of 1/27 = 3.7 %, more than the 2.5 % that are left out",
     )
-    low, high = np.percentile(means, [2.5, 97.5])
-    expect(got, (low, high), call="bootstrap_interval([1, 2, 6], all 27 redraws, ten times each)", hint=hint)
-    rng = np.random.default_rng(0)
-    x, indices = rng.normal(size=8), rng.integers(0, 8, (500, 8))
-    low, high = np.percentile(x[indices].mean(1), [2.5, 97.5])
-    expect(bootstrap_interval(x, indices), (low, high), call="bootstrap_interval(8 scores, 500 redraws)", hint="use `indices`")
 
 
 # ------------------------------------------------------------------------------------------------ 6.4
@@ -283,6 +311,7 @@ def check_fair_scores(fair_scores):
         ([9.0, -2.0, 1.0], "this takes the last checkpoint; the text promises the one with the best validation return"),
         ([6.0, -1.0, 2.0], "chosen on 1 and reported on 0: the text says validation is 0"),
     ]
+    got = got.tolist() if isinstance(got, np.ndarray) and got.ndim == 1 else got
     require(isinstance(got, (list, tuple)), "fair_scores returned no list.", hint="one score for each seed, in their order")
     hint = meant(list(got), known, "seed 0: a is chosen (10 > 6) and scores 4; seed 1: d, -2; seed 2: f, 1")
     require(len(got) == 3, f"fair_scores returned {len(got)} scores for 3 seeds: {list(got)}", hint=hint)
@@ -294,7 +323,7 @@ def check_fair_scores(fair_scores):
 
 def reading():
     """The report on card 6.X -> your reading"""
-    return {"verdict": "no difference", "unequal": "tuning", "optimistic": "metric", "null": 8 / 9}
+    return {"verdict": "no difference shown", "unequal": "tuning", "optimistic": "metric", "null": 8 / 9}
 
 
 @exercise(
@@ -324,10 +353,10 @@ def check_reading(reading):
         "refuted": "[-3, 27] holds 12 and 27 too: that B is better is not excluded; it is not shown",
     }
     expect(
-        got["verdict"],
-        "no difference",
+        "no difference shown" if got["verdict"] == "no difference" else got["verdict"],
+        "no difference shown",
         call='reading()["verdict"]',
-        hint=verdict_hints.get(got["verdict"], "one of: confirmed, no difference, refuted"),
+        hint=verdict_hints.get(got["verdict"], "one of: confirmed, no difference shown, refuted"),
     )
     unequal = {
         "seeds": "five of each: few, but equal",
@@ -392,9 +421,9 @@ QUIZ = Quiz(
             "6.q3",
             "The probability of improvement of A over B is .55, with a 95 % interval [.36, .73]. What do you write?",
             {
-                "a": ("these runs show no difference", ".5 lies well inside: a coin would do as well"),
-                "b": ("A is better in 55 % of the games", "it compares runs, not games, and .36 is as possible as .73"),
-                "c": ("A and B are equal", "that is more than the runs say: .36 and .73 are possible too"),
+                "a": ("these runs do not show which is better", ".5 lies well inside: a coin is not excluded"),
+                "b": ("A is better in 55 % of the games", "it compares runs, not games, and the interval holds .5"),
+                "c": ("A and B are equal", "that is more than the runs say: no difference shown is not none"),
             },
             answer="a",
         ),
