@@ -118,7 +118,8 @@ def plot_training(studies: Mapping[str, Runs], untrained: Mapping[str, np.ndarra
             found = f"{runs.seeds(learner)} seeds, one line each" if known else "not measured yet"
             top.set_title(f"{NAMES[world]}: {learner}, {found}", fontsize=11)
             if not known:
-                top.set(xlim=(0, FULL[1]), ylim=(low - 1.5 * (high - low), 1.0 + 0.1 * (high - low)))
+                bottom = min(low, PAPER[world][2]) - 2 * (high - low)
+                top.set(xlim=(0, FULL[1]), ylim=(bottom, 1.0 + 0.1 * (high - low)))
             for ax in column[1:]:
                 _null_returns(ax, runs)
             column[-1].set_xlabel("environment steps")
