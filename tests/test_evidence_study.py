@@ -111,6 +111,21 @@ def test_the_best_of_noise():
     assert study.best_of_noise(2, 10.0, draws=20_000) == pytest.approx(10 / np.pi**0.5, abs=0.3)  # E max of two normals
 
 
+def test_the_best_of_one_is_worth_nothing():
+    assert study.best_of_noise(1, 38.0) == 0
+
+
+def test_an_interval_does_not_depend_on_the_order_of_the_seeds():
+    x, y = np.random.default_rng(0).normal(size=(2, 9))
+    assert study.difference(x, y)[1:] == study.difference(x[::-1], np.roll(y, 3))[1:]
+
+
+def test_scores_cannot_be_sorted_in_place():
+    scores = study.scores(study.committed())
+    with pytest.raises(ValueError, match="read-only"):
+        next(iter(scores.values())).sort()
+
+
 # ---- runs ----
 
 

@@ -80,16 +80,23 @@ def plot_bars(scores: Mapping[str, np.ndarray], papers: Sequence[Sequence[int]],
     """A panel for each choice of seeds: every seed a dot, the chosen ones full, and their mean +- one standard error."""
     looks, n = styles(scores), min(map(len, scores.values()))
     with context():
-        figure, axes = _axes(1, len(papers), size=(9.4, 2.9), sharex=True, sharey=True, squeeze=False)
+        figure, axes = _axes(1, len(papers), size=(9.4, 3.2), sharex=True, sharey=True, squeeze=False)
         for ax, chosen in zip(axes[0], papers):
             _dots(ax, scores, chosen, looks)
             for row, (name, x) in enumerate(scores.items()):
                 picked = x[list(chosen)]
                 bar = {"fmt": "D", "ms": 7, "capsize": 5, "lw": 2.2, "mec": "white", "color": looks[name]["color"]}
                 ax.errorbar(picked.mean(), row - 0.2, xerr=study.standard_error(picked), **bar)
-            ax.set_title(f"seeds {', '.join(map(str, chosen))} of {n}" if len(chosen) < n else f"all {n} seeds", fontsize=11)
+            better = max(scores, key=lambda name: scores[name][list(chosen)].mean())
+            title = f"A paper for {better} (seeds {', '.join(map(str, chosen))})" if len(chosen) < n else f"all {n} seeds"
+            ax.set_title(title, fontsize=11)
             ax.set_xlabel("return, mean of the last fifth")
-        figure.suptitle(f"{WORLD}, {steps:,} environment steps; diamonds: mean ± standard error over seeds", x=0.01, ha="left")
+        figure.suptitle(
+            f"{WORLD}, {steps:,} environment steps; diamonds: mean ± standard error over seeds\n"
+            "filled dots: seeds in the paper; hollow: never shown; their height has no meaning",
+            x=0.01,
+            ha="left",
+        )
     return axes[0]
 
 
@@ -156,7 +163,7 @@ def plot_standard_error(episodes, measured, of_one: float, between: float, repea
         ax.minorticks_off()
         ax.set(
             xlabel="greedy episodes in one evaluation",
-            ylabel="team return",
+            ylabel="standard deviation of the mean return",
             title=f"What more episodes buy\none trained team (1 seed) on {WORLD}",
         )
         _legend(ax)
@@ -319,7 +326,9 @@ def _headline(scores, chosen, of) -> str:
     head = f"{len(chosen)} seed{'s' if len(chosen) > 1 else ''}: {first} leads by {gap:.0f}"
     if len(chosen) < 2:
         return head
-    _, low, high = study.difference(scores[first][chosen], scores[second][chosen], of, resamples=1000)
+    a, b = scores  # redrawn in this order whoever leads: the same seeds have one and the same interval everywhere
+    _, low, high = study.difference(scores[a][chosen], scores[b][chosen], of)
+    low, high = (low, high) if first == a else (-high, -low)
     return f"{head} [{low:.0f}, {high:.0f}]"
 
 

@@ -39,7 +39,7 @@ def interval(*samples, statistic: Callable = iqm, resamples: int = 2000, level: 
     or one learner on several worlds) this is the *stratified* bootstrap. A sample of equal numbers gives a point.
     Raises ValueError for a sample of fewer than two seeds.
     """
-    samples = [np.asarray(x, dtype=float) for x in samples]
+    samples = [np.sort(np.asarray(x, dtype=float)) for x in samples]  # the order of the seeds says nothing
     if not samples or min(x.size for x in samples) < 2:
         raise ValueError("A bootstrap interval needs at least two seeds in every sample: it redraws seeds.")
     found = stats.bootstrap(
@@ -152,8 +152,10 @@ def best_of(x, settings: int, k: int = 3, draws: int = 4000, seed: int = 0) -> t
 
 
 def best_of_noise(evaluations: int, error: float, draws: int = 4000, seed: int = 0) -> float:
-    """Mean of the best of so many evaluations of a team whose true return is 0, each with this standard error."""
-    return float(error * np.random.default_rng(seed).standard_normal((draws, evaluations)).max(-1).mean())
+    """Mean of the best of so many evaluations of a team whose true return is 0, each with this standard error. Every draw is
+    used with its mirror image, so that the best of one is 0 exactly as it should be."""
+    noise = np.random.default_rng(seed).standard_normal((draws, evaluations))
+    return float(error * (noise.max(-1) - noise.min(-1)).mean() / 2)
 
 
 # ---- the committed runs ----
@@ -190,10 +192,14 @@ def curves(frame, grid, column: str = "return_mean") -> dict[str, np.ndarray]:
 
 
 def scores(frame, steps: int | None = None, metric: str = "last fifth", every: int = 1000) -> dict[str, np.ndarray]:
-    """{learner: [seeds]}: one number a run, read off its curve up to ``steps`` (all of it if None); see ``METRICS``."""
+    """{learner: [seeds]}: one number a run, read off its curve up to ``steps`` (all of it if None); see ``METRICS``.
+    The arrays are read-only: sorted in place they would lose which seed is which."""
     end = int(frame["env_steps"].max()) if steps is None else steps
     grid = np.arange(every, end + 1, every)
-    return {name: METRICS[metric](c) for name, c in curves(frame, grid).items()}
+    found = {name: np.array(METRICS[metric](c)) for name, c in curves(frame, grid).items()}
+    for x in found.values():
+        x.setflags(write=False)
+    return found
 
 
 def untrained(frame) -> float:
