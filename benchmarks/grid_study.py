@@ -10,7 +10,7 @@ A learner may have run for fewer steps than another of its study (budget.md says
 finished run of each learner and seed. Every run is PyMARL's preset with 8 worlds, 8 updates per collect (one per episode)
 and batches of 32 episodes, on one thread; learners of one study differ in nothing but what their name says. An evaluation
 (8 greedy episodes) and a reading of the credit meter are taken at about every 1,000 environment steps. Runs lie in
-$MARLCOURSE_CACHE/grid_study.
+$MARLCOURSE_CACHE/grid_study; those that datasets/ already holds are not played again, and ``gather`` keeps their rows.
 """
 
 from __future__ import annotations
@@ -120,10 +120,32 @@ def play(study: str, name: str, seed: int, steps: int) -> None:
             shutil.rmtree(heavy) if heavy.is_dir() else heavy.unlink()
 
 
+def committed(study: str, suffix: str = ""):
+    """The table of datasets/ that an earlier ``gather`` made, or an empty one."""
+    import pandas as pd
+
+    from marlcourse.course.data import load_dataset
+
+    try:
+        return load_dataset(f"grid_{study.replace('-', '_')}{suffix}.csv")
+    except FileNotFoundError:
+        return pd.DataFrame(columns=["algorithm", "seed", "env_steps"])
+
+
+def budgets(study: str) -> dict[tuple[str, int], int]:
+    """{(learner, seed): its environment steps, in whole thousands} of the runs in datasets/."""
+    last = committed(study).groupby(["algorithm", "seed"])["env_steps"].max()
+    return {key: int(steps) // 1000 * 1000 for key, steps in last.items()}
+
+
 def run(study: str, names: list[str], seeds: list[int], steps: int, processes: int) -> int:
     """All runs that are not finished, ``processes`` at a time; seeds outside, so that what stands is balanced."""
+    have = budgets(study)
     todo = [
-        (name, seed) for seed in seeds for name in names if not (folder(study, name, seed, steps) / "finished.json").exists()
+        (name, seed)
+        for seed in seeds
+        for name in names
+        if not (folder(study, name, seed, steps) / "finished.json").exists() and have.get((name, seed), 0) < steps
     ]
     print(f"{study}: {len(todo)} runs to do, {len(names) * len(seeds) - len(todo)} done")
     running: dict[subprocess.Popen, tuple[str, int, float]] = {}
@@ -164,52 +186,62 @@ def run(study: str, names: list[str], seeds: list[int], steps: int, processes: i
     return int(failed > 0)
 
 
-def longest(study: str, name: str) -> list[Path]:
-    """The record of the longest finished run of each seed, in the order of the seeds."""
-    found = {}
+def longest(study: str, name: str) -> dict[int, tuple[int, Path]]:
+    """{seed: (steps, record)} of the longest finished run of each seed, in the order of the seeds."""
+    found: dict[int, tuple[int, Path]] = {}
     for file in (cache_folder() / "grid_study").glob(f"{study}-[0-9]*/{name.replace(' ', '-')}/*/finished.json"):
         seed, steps = int(file.parent.name), int(file.parents[2].name.rpartition("-")[2])
         if steps > found.get(seed, (0, file))[0]:
             found[seed] = (steps, file)
-    return [found[seed][1] for seed in sorted(found)]
+    return dict(sorted(found.items()))
 
 
 def gather(study: str) -> None:
-    """datasets/grid_<study>.csv: one row per evaluation of every finished run."""
+    """datasets/grid_<study>.csv: one row per evaluation of every finished run, here or gathered before."""
     import pandas as pd
 
     from marlcourse.course.data import save_dataset
 
-    tables, pooled, seconds, seeds, reached = [], [], [], set(), {}
+    before, before_pooled, have = committed(study), committed(study, "_pooled"), budgets(study)
+    tables, pooled, seconds = [], [], []
     for name in STUDIES[study][2]:
-        for file in longest(study, name):
+        new = {seed: one for seed, one in longest(study, name).items() if one[0] > have.get((name, seed), 0)}
+        for seed in sorted({*new, *(s for n, s in have if n == name)}):
+            if seed not in new:
+                tables.append(before[(before["algorithm"] == name) & (before["seed"] == seed)])
+                pooled.append(before_pooled[(before_pooled["algorithm"] == name) & (before_pooled["seed"] == seed)])
+                continue
+            have[name, seed], file = new[seed]
             one = mc.Run.load(file)
-            reached.setdefault(int(file.parents[2].name.rpartition("-")[2]), []).append(name)
-            tables.append(one.frame().assign(algorithm=name, seed=one.seed))
+            table = one.frame().assign(algorithm=name, seed=seed)
+            numbers = table.select_dtypes("float").columns
+            table[numbers] = table[numbers].map(lambda x: float(f"{x:.5g}"))
+            tables.append(table.drop(columns=["wall_time", "entropy_quantiles"], errors="ignore"))
             seconds.append(one.wall_time)
-            seeds.add(one.seed)
             if STUDIES[study][3]:  # percentiles of all steps that were logged in this run, as the paper's Tables 2 and 3
-                of_run = {f"p{k:g}": v for k, v in pooled_percentiles([one]).items()}
-                pooled.append({"algorithm": name, "seed": one.seed, **of_run})
-    if not tables:
-        raise SystemExit(f"No finished run of {study} in {cache_folder()}: run it first.")
-    table = pd.concat(tables).drop(columns=["wall_time", "entropy_quantiles"], errors="ignore")
+                of_run = {f"p{k:g}": [v] for k, v in pooled_percentiles([one]).items()}
+                pooled.append(pd.DataFrame({"algorithm": name, "seed": seed, **of_run}))
+    if not seconds:
+        raise SystemExit(f"No finished run of {study} in {cache_folder()} that datasets/ lacks: run it first.")
+    table = pd.concat(tables)
     first = ["algorithm", "seed", "env_steps"]
     table = table[first + [c for c in table.columns if c not in first]]
-    numbers = table.select_dtypes("float").columns
-    table[numbers] = table[numbers].map(lambda x: float(f"{x:.5g}"))
+    by_budget: dict[tuple[int, tuple[int, ...]], list[str]] = {}
+    for name in STUDIES[study][2]:
+        for steps in sorted({n for (who, _), n in have.items() if who == name}):
+            seeds = tuple(sorted(seed for (who, seed), n in have.items() if (who, n) == (name, steps)))
+            by_budget.setdefault((steps, seeds), []).append(name)
     lines = [
-        f"run {study} --learners {' '.join(shlex.quote(x) for x in dict.fromkeys(names))} "
-        f"--seeds {min(seeds)}-{max(seeds)} --steps {n}"
-        for n, names in reached.items()
+        f"run {study} --learners {' '.join(shlex.quote(x) for x in names)} --seeds {min(seeds)}-{max(seeds)} --steps {steps}"
+        for (steps, seeds), names in by_budget.items()
     ]
     command = " && ".join(f"python benchmarks/grid_study.py {line}" for line in [*lines, f"gather {study}"])
-    budgets = "; ".join(f"{n:,} environment steps: {', '.join(dict.fromkeys(names))}" for n, names in reached.items())
-    notes = f"{len(tables)} runs, {min(seconds):.0f} to {max(seconds):.0f} s each on one thread; {budgets}"
-    told = {"command": command, "seeds": sorted(seeds), "notes": notes}
-    print(save_dataset(f"grid_{study.replace('-', '_')}.csv", table, **told))
-    if pooled:
-        print(save_dataset(f"grid_{study.replace('-', '_')}_pooled.csv", pd.DataFrame(pooled), **told))
+    told = "; ".join(f"{steps:,} environment steps: {', '.join(names)}" for (steps, _), names in by_budget.items())
+    notes = f"{len(have)} runs; the {len(seconds)} gathered last: {min(seconds):.0f} to {max(seconds):.0f} s each on one thread"
+    about = {"command": command, "seeds": sorted({seed for _, seed in have}), "notes": f"{notes}; {told}"}
+    print(save_dataset(f"grid_{study.replace('-', '_')}.csv", table, **about))
+    if STUDIES[study][3]:
+        print(save_dataset(f"grid_{study.replace('-', '_')}_pooled.csv", pd.concat(pooled), **about))
 
 
 def numbers(text: str) -> list[int]:
