@@ -320,8 +320,9 @@ def test_an_episode_is_won_when_all_arrive_and_nobody_ever_collided():
     assert step.terminated.item() and not step.truncated.item()  # an end, though it falls on the limit
 
 
-def test_reset_of_some_worlds_leaves_the_others():
-    env = TrafficJunction(3, "cpu")
+@pytest.mark.parametrize("faithful,state", [(False, "compact"), (True, "concatenated")])
+def test_reset_of_some_worlds_leaves_the_others(faithful, state):
+    env = TrafficJunction(3, "cpu", faithful=faithful, state=state)
     env.reset(seed=0)
     for _ in range(6):
         o = env.step(torch.zeros(3, 10, dtype=torch.long)).observation
@@ -330,6 +331,7 @@ def test_reset_of_some_worlds_leaves_the_others():
     for k, v in env.state.items():
         assert torch.equal(v[[0, 2]], before[k][[0, 2]]), k
     assert torch.equal(new.obs[[0, 2]], o.obs[[0, 2]]) and not torch.equal(new.obs[1], o.obs[1])
+    assert all(torch.equal(mine, whole) for mine, whole in zip(new, env._observe(env.state), strict=True))
     assert env.state["age"][1].sum() == 0 and env.clock.tolist() == [6, 0, 6] and env.state["score"][1] == 0
 
 

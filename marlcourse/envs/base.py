@@ -107,13 +107,26 @@ class World:
         if where is not None and self.state is not None and self.device.type == "cpu" and not where.any():
             # Nobody begins: nothing is drawn, and the last step's observation stands (a GPU would have to be asked, and waits).
             return self._observe(self.state) if self.latest is None else self.latest
-        start = self._start(self._draw_start())
+        draws = self._draw_start()
         where = torch.ones_like(self.running) if where is None else where
-        self.state = start if self.state is None else _choose(where, start, self.state)
         self.clock = torch.where(where, 0, self.clock)
         self.running = self.running | where
-        self.latest = self._observe(self.state)
+        if self._takes_any_rows and self.latest is not None and self.device.type == "cpu":
+            self._restart(where.nonzero().squeeze(-1), draws)
+        else:
+            start = self._start(draws)
+            self.state = start if self.state is None else _choose(where, start, self.state)
+            self.latest = self._observe(self.state)
         return self.latest
+
+    def _restart(self, rows: Tensor, draws: dict[str, Tensor]) -> None:
+        """Begin episodes in the worlds ``rows`` [R] only; what the others show is copied from the last step."""
+        start = self._start({k: v[rows] for k, v in draws.items()})
+        self.state = {k: v.index_copy(0, rows, start[k]) for k, v in self.state.items()}
+        (obs, state, avail), new = self.latest, self._observe(start)
+        obs = obs.index_copy(0, rows, new.obs)
+        state = obs.flatten(1) if self.spec.state_is_obs else state.index_copy(0, rows, new.state)
+        self.latest = Observation(obs, state, None if avail is None else avail.index_copy(0, rows, new.avail))
 
     def step(self, actions: Tensor) -> Step:
         """Play one joint action per world; finished worlds stand still with reward 0."""
@@ -121,12 +134,14 @@ class World:
             raise RuntimeError("Call reset() before step().")
         actions = self._checked(actions)
         new, reward, terminated, info = self._advance(self.state, actions, self._draw_step())
-        self.state = _choose(self.running, new, self.state)
+        if not (self.device.type == "cpu" and self.running.all()):  # else all play (a GPU would have to be asked, and waits)
+            new = _choose(self.running, new, self.state)
+            reward = torch.where(self.running, reward, 0.0)
+            info = {k: torch.where(self.running, v, torch.zeros_like(v)) for k, v in info.items()}
+        self.state = new
         self.clock = self.clock + self.running
         terminated = terminated & self.running
         truncated = (self.clock >= self.spec.episode_limit) & self.running & ~terminated
-        reward = torch.where(self.running, reward, 0.0)
-        info = {k: torch.where(self.running, v, torch.zeros_like(v)) for k, v in info.items()}
         self.running = self.running & ~(terminated | truncated)
         self.latest = self._observe(self.state)
         return Step(self.latest, reward, terminated, truncated, info)
@@ -140,6 +155,7 @@ class World:
         return actions
 
     _masks_actions = False  # True in a world whose ``avail`` is not all True
+    _takes_any_rows = False  # True in a world whose ``_start`` and ``_observe`` take draws and states of any number of worlds
 
     def raise_if_illegal(self) -> None:
         """Read the flag that unavailable actions set on a GPU (it waits; ``collect`` calls it at its end)."""

@@ -34,6 +34,7 @@ import functools
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ..config import shown, whole
 from ..core import Discrete, EnvSpec, Observation
@@ -97,7 +98,13 @@ class TrafficJunction(World):
         self.car_rows = (WAIT + 1) * self.car
         entrances = slice(0, WAIT, 3 * LONGEST)
         self.gate_bits, self.gate_cells = self.table["bit"][entrances], self.table["cell"][entrances]
-        self.world = (n + 1) * torch.arange(self.num_envs, device=self.device).unsqueeze(-1)  # its first row in ``_observe``
+        self.numbers = torch.arange(self.num_envs * n, dtype=torch.int32, device=self.device).view(-1, n)  # of all worlds' cars
+        if self.device.type == "cpu":
+            # Having once freed a large block, glibc keeps freed memory instead of giving it back to the system, from which
+            # the observations (5.5 MB in 1024 worlds) would come anew at every step, page by page: half of a step's time.
+            torch.empty(31 << 20, dtype=torch.uint8)
+
+    _takes_any_rows = True
 
     def _look_up(self, name: str, place: Tensor) -> Tensor:
         """Rows of a table by place [B,N]."""
@@ -118,7 +125,7 @@ class TrafficJunction(World):
         return {"gate": u[:, :4], "arrive": u[:, 4]} if self.faithful else {"gate": u}
 
     def _start(self, draws):
-        b, n = self.num_envs, self.spec.n_agents
+        b, n = draws["route"].shape
         state = {
             "place": torch.full((b, n), WAIT, device=self.device),
             "age": torch.zeros(b, n, dtype=torch.long, device=self.device),
@@ -148,24 +155,25 @@ class TrafficJunction(World):
         waiting = state["place"] == WAIT  # always the last numbers
         turn = self.car - (~waiting).sum(-1, keepdim=True)
         enters = waiting & (turn < count.unsqueeze(-1))
-        gate = order.gather(-1, turn.clamp(0, 3))
-        return torch.where(enters, (gate * 3 + state["route"]) * LONGEST, state["place"])
+        gate = (order * (3 * LONGEST)).gather(-1, turn.clamp(0, 3))  # its first place
+        return torch.where(enters, torch.add(gate, state["route"], alpha=LONGEST), state["place"])
 
     def _advance(self, state, actions, draws):
-        here = self._look_up("bit", state["place"])
-        on_road = here != 0
-        gas = (actions == GAS) & on_road
+        on_road = self._look_up("on_road", state["place"])
+        gas = torch.where(actions == GAS, on_road, 0)
+        place = state["place"] + gas
         if self.faithful:
-            collided, taken = self._one_by_one(here, self._look_up("bit", state["place"] + gas), gas)
-            place = state["place"] + (gas & ~collided)
+            here, there = self._look_up("bit", state["place"]), self._look_up("bit", place)
+            collided, taken = self._one_by_one(here, there, gas)
+            place = torch.where(collided, state["place"], place)
             collisions = collided.sum(-1)
             free = (taken.unsqueeze(-1) & self.gate_bits) == 0
         else:
-            place = state["place"] + gas
             cell = self._look_up("cell", place)
             cars = torch.zeros(self.num_envs, UNSEEN + 1, dtype=torch.long, device=self.device)
             cars.scatter_add_(1, cell, torch.ones_like(cell))
-            others = (cars.gather(1, cell) - 1) * (cell != UNSEEN)
+            cars[:, UNSEEN] = 1  # there nobody collides
+            others = cars.gather(1, cell) - 1
             collided, collisions = others > 0, others.sum(-1) // 2
             free = cars.index_select(1, self.gate_cells) == 0
         age = state["age"] + on_road
@@ -185,23 +193,28 @@ class TrafficJunction(World):
         """
         taken, hits = here.sum(-1), []
         for want, swap in zip((there * gas).unbind(-1), (here ^ there).unbind(-1), strict=True):
-            hit = taken & want
-            taken = taken ^ torch.where(hit == 0, swap, 0)
+            hit = (taken & want) != 0
+            taken = torch.where(hit, taken, taken ^ swap)
             hits.append(hit)
-        return torch.stack(hits, -1) != 0, taken
+        return torch.stack(hits, -1), taken
 
     def _observe(self, state):
-        b, n, place = self.num_envs, self.spec.n_agents, state["place"]
+        place = state["place"]
+        b, n = place.shape
         place_of_car = place + self.car_rows
         cell = self._look_up("cell", place_of_car)
-        # Who is on a cell: 0 nobody, else 1 + the number of one of its cars, in whose row all of them write.
-        who = torch.zeros(b, UNSEEN + 1, dtype=torch.long, device=self.device)
-        who.scatter_(1, cell, (self.car + 1).expand(b, n))
-        spots = (who.gather(1, cell) * (n + 5)).unsqueeze(-1) + self._look_up("spots", place_of_car)
-        rows = torch.zeros(b, (n + 1) * (n + 5), device=self.device)
-        rows.scatter_(1, spots.flatten(1), self._look_up("values", place).flatten(1))
-        seen = who.gather(1, self._look_up("view", place).flatten(1)) + self.world
-        obs = rows.view(-1, n + 5).index_select(0, seen.flatten()).view(b, n, -1)
+        if self.faithful:  # no two cars on a cell
+            rows, car = self.table["row"], place_of_car.int()
+        else:
+            rows = self.table["row"].index_select(0, pad(place_of_car.flatten(), (0, 1), value=len(self.table["row"]) - 1))
+            car = self.numbers[:b]
+        who = torch.full((b, UNSEEN + 1), len(rows) - 1, dtype=torch.int32, device=self.device)  # the row of each cell
+        who.scatter_(1, cell, car)
+        if not self.faithful:  # of several cars on a cell one is in ``who``; in its row all of them write
+            ones = (who.gather(1, cell) * (n + 5)).unsqueeze(-1) + self._look_up("ones", place_of_car)
+            rows.view(-1).index_fill_(0, ones.flatten(), 1.0)
+        seen = who.gather(1, self._look_up("view", place).flatten(1))
+        obs = rows.index_select(0, seen.flatten()).view(b, n, -1)
         if self.compact:
             true = self._look_up("true", place)
             age = state["age"].unsqueeze(-1) * true[..., 1:2] / 100  # 0 off the road

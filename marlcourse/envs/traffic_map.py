@@ -35,22 +35,25 @@ def tables(n: int, faithful: bool) -> dict[str, Tensor]:
     """What a car's place (0..192) means, so that a step only looks things up.
 
     =======  ==============  ==================================================================================
+    on_road  [193]           1 while it is on the road, else 0
     bit      [193]           2 ** (number of its cell) while it is on the road, else 0: a set of cells is a sum
     arrived  [193] bool      at the end of its way
     view     [193, 9]        the 3 x 3 cells around it, row by row; NOWHERE for what it cannot see
     cell     [N * 193]       where others see car i (rows 193 i ...): the number of its cell, or UNSEEN
-    spots    [N * 193, 4]    which of a cell's N + 5 numbers it sets: its own, row, column, its route
-    values   [193, 4]        to what: 1, row / 13, column / 13, 1
+    row      [N * 193 + 1,   the N + 5 numbers of a cell with car i alone on it; the last row: with nobody
+              N + 5]
+    ones     [N * 193, 2]    which of them are 1: its own number, its route
     true     [193, 12]       its part of the compact state, without the age
     =======  ==============  ==================================================================================
     """
     t = {
+        "on_road": torch.zeros(WAIT + 1, dtype=torch.long),
         "bit": torch.zeros(WAIT + 1, dtype=torch.long),
         "arrived": torch.zeros(WAIT + 1, dtype=torch.bool),
         "view": torch.full((WAIT + 1, 9), NOWHERE),
         "cell": torch.full((n, WAIT + 1), UNSEEN),
-        "spots": torch.zeros(n, WAIT + 1, 4, dtype=torch.long),
-        "values": torch.zeros(WAIT + 1, 4),
+        "row": torch.zeros(n * (WAIT + 1) + 1, n + 5),
+        "ones": torch.zeros(n, WAIT + 1, 2, dtype=torch.long),
         "true": torch.zeros(WAIT + 1, 12),
     }
     number = {cell: i for i, cell in enumerate(CELLS)} | {(0, 0): WAITING_CELL}
@@ -61,9 +64,9 @@ def tables(n: int, faithful: bool) -> dict[str, Tensor]:
         arrived = not waits and k == len(way(gate, route)) - 1
         on_road = not waits and not arrived
         position = torch.tensor([r, c], dtype=torch.float64).div(SIZE - 1).float()
+        t["on_road"][i] = on_road
         t["bit"][i] = 2 ** number[r, c] * on_road
         t["arrived"][i] = arrived
-        t["values"][i] = torch.tensor([1, *position, 1])
         t["true"][i, [waits, on_road, arrived].index(True)] = 1
         if on_road:
             t["true"][i, [3 + gate, 7 + route]] = 1
@@ -72,7 +75,10 @@ def tables(n: int, faithful: bool) -> dict[str, Tensor]:
             around = [(r + dr, c + dc) for dr in (-1, 0, 1) for dc in (-1, 0, 1)]
             t["view"][i] = torch.tensor([number.get(cell, NOWHERE) for cell in around])
         for car in range(n):
-            t["spots"][car, i] = torch.tensor([car, n, n + 1, n + 2 + route])
+            ones = [car, n + 2 + route]
+            t["ones"][car, i] = torch.tensor(ones)
+            t["row"][car * (WAIT + 1) + i, ones] = 1
+            t["row"][car * (WAIT + 1) + i, n : n + 2] = position
             if on_road or (faithful and waits and car == n - 1):
                 t["cell"][car, i] = number[r, c]
-    return {**t, "cell": t["cell"].flatten(), "spots": t["spots"].flatten(0, 1)}
+    return {**t, "cell": t["cell"].flatten(), "ones": t["ones"].flatten(0, 1)}
