@@ -6,66 +6,16 @@ Axis order everywhere: **B** rows or parallel worlds, **T** steps, **N** agents,
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from .config import Config, own_part, shown, suggest, whole  # noqa: F401  (part of the vocabulary)
 from .device import pick_device
-from .spec import Box, Discrete, EnvSpec  # noqa: F401
-
-
-class Observation(NamedTuple):
-    """obs [B,N,O] float; state [B,S] float; avail [B,N,A] bool with a True in each row (None: continuous actions)."""
-
-    obs: Tensor
-    state: Tensor
-    avail: Tensor | None
-
-
-class Step(NamedTuple):
-    """One step of B worlds. ``observation`` is the TRUE final one where an episode ends (never that of the next episode).
-
-    reward [B] float; terminated [B] bool (the task ended) and truncated [B] bool (the time ran out), True on the ending
-    step only; a finished world stays still with reward 0 until it is reset; info maps names to [B] tensors
-    (``won`` [B] bool where the world knows victory).
-    """
-
-    observation: Observation
-    reward: Tensor
-    terminated: Tensor
-    truncated: Tensor
-    info: dict[str, Tensor]
-
-
-@runtime_checkable
-class VecEnv(Protocol):
-    """B worlds at once, tensors on one device, one random generator of their own."""
-
-    spec: EnvSpec
-    num_envs: int
-    device: torch.device
-
-    def reset(self, seed: int | None = None, where: Tensor | None = None) -> Observation:
-        """Begin episodes (``where`` [B] bool: only in these worlds). With a seed, (seed, actions) fixes all that follows."""
-
-    def step(self, actions: Tensor) -> Step:
-        """Play one joint action per world: [B,N] long, or [B,N,D] float for continuous actions."""
-
-    def fresh(self, num_envs: int | None = None, seed: int = 0) -> VecEnv:
-        """An independent copy, for evaluation and watching."""
-
-    def frame(self, index: int = 0) -> np.ndarray:
-        """A picture of one world, HxWx3 uint8."""
-
-    def state_dict(self) -> dict: ...
-    def load_state_dict(self, state: dict) -> None: ...
-    def close(self) -> None: ...
+from .spec import Box, Discrete, EnvSpec, Observation, Step, VecEnv  # noqa: F401
 
 
 class Action(NamedTuple):
@@ -119,9 +69,7 @@ class EpisodeBatch:
     extras: dict[str, Tensor] = field(default_factory=dict)
 
     def _map(self, f: Callable[[str, Tensor], Tensor]) -> EpisodeBatch:
-        return EpisodeBatch(
-            **{d.name: map_tensors(lambda t, n=d.name: f(n, t), getattr(self, d.name)) for d in dataclasses.fields(self)}
-        )
+        return EpisodeBatch(**{n: map_tensors(lambda t, n=n: f(n, t), v) for n, v in vars(self).items()})
 
     def to(self, device: torch.device | str) -> EpisodeBatch:
         """The same rows on another device (``length`` stays on the host)."""

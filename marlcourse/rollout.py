@@ -43,9 +43,8 @@ class Collector:
     @torch.no_grad()
     def collect(self, episodes: int | None = None, steps: int | None = None, explore: bool = True) -> EpisodeBatch:
         """Play ``episodes`` whole episodes, an equal share in every world (taking the first to finish would favour short
-        ones), or ``steps`` steps in every world. Default: one episode per world.
-
-        With ``steps``, unfinished episodes go on at the next call from ``carry0``.
+        ones), or ``steps`` steps in every world: there, unfinished episodes go on at the next call from ``carry0``.
+        Default: one episode per world.
         """
         env, algorithm = self.env, self.algorithm
         if steps is None:
@@ -72,17 +71,11 @@ class Collector:
             done = terminated | truncated
             before.append(observation)
             after.append(nxt)
-            played.append(
-                {
-                    "actions": action.actions,
-                    "reward": step.reward.to(algorithm.device),
-                    "terminated": terminated,
-                    "truncated": truncated,
-                    "idle": torch.zeros_like(done) if share is None else ended >= share,
-                    **({} if action.log_prob is None else {"log_prob": action.log_prob}),
-                    **{f"extras.{k}": v for k, v in action.extras.items()},
-                }
-            )
+            idle = torch.zeros_like(done) if share is None else ended >= share
+            record = {"actions": action.actions, "reward": step.reward.to(algorithm.device)}
+            record |= {"terminated": terminated, "truncated": truncated, "idle": idle}
+            record |= {} if action.log_prob is None else {"log_prob": action.log_prob}
+            played.append(record | {f"extras.{k}": v for k, v in action.extras.items()})
             ended = ended + done
             again = done if share is None else done & (ended < share)
             carry = action.carry
@@ -103,8 +96,7 @@ class Collector:
         device = self.algorithm.device
         stacked = {k: torch.stack([p[k] for p in played], 1) for k in played[0]}  # [B,T,...]
         real = ~stacked.pop("idle")
-        done = stacked["terminated"] | stacked["truncated"]
-        stops = done | torch.cat([~real[:, 1:], torch.ones_like(real[:, :1])], 1)
+        stops = stacked["terminated"] | stacked["truncated"] | torch.cat([~real[:, 1:], torch.ones_like(real[:, :1])], 1)
         world, last = (stops & real).cpu().nonzero(as_tuple=True)  # on the host: the one wait for a GPU
         first_of_world = torch.cat([torch.ones(1, dtype=torch.bool), world[1:] != world[:-1]])
         start = torch.where(first_of_world, 0, torch.cat([torch.zeros(1, dtype=torch.long), last[:-1] + 1]))
@@ -227,11 +219,10 @@ class Context:
         optimizer, config = self.optimizers[name], self.algorithm.config
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         optimizer.zero_grad()
-        metrics: dict[str, Tensor] = {}
+        value, metrics = loss, {}
         if batch is None:
-            value = loss
-            self._refuse_nan(f"{name} loss", value)
-            value.backward(inputs=parameters)
+            self._refuse_nan(f"{name} loss", loss)
+            loss.backward(inputs=parameters)
         else:
             value, total = 0.0, batch.mask.sum()
             for chunk in batch.split(getattr(config, "chunk_rows", None)):

@@ -25,11 +25,6 @@ def _decayed_sum(x: Tensor, decay: float) -> Tensor:
     return x @ torch.where(age >= 0, torch.pow(decay, age.clamp(min=0).to(x.dtype)), 0.0)
 
 
-def _is_last(real: Tensor) -> Tensor:
-    """True on the last real step of each row; real [R,T] bool."""
-    return real & ~torch.cat([real[:, 1:], torch.zeros_like(real[:, :1])], 1)
-
-
 def td_target(reward: Tensor, terminated: Tensor, next_value: Tensor, gamma: float) -> Tensor:
     """y = r + gamma (1 - terminated) V(next). A time limit bootstraps from the true final observation, an end does not."""
     return reward + gamma * (1 - terminated.to(reward.dtype)) * next_value
@@ -42,7 +37,8 @@ def td_lambda(reward: Tensor, terminated: Tensor, next_value: Tensor, mask: Tens
     """
     real = mask > 0
     bootstrap = gamma * (1 - terminated.to(reward.dtype)) * next_value
-    return _decayed_sum(real * (reward + torch.where(_is_last(real), bootstrap, (1 - lam) * bootstrap)), gamma * lam)
+    last = real & ~torch.cat([real[:, 1:], torch.zeros_like(real[:, :1])], 1)
+    return _decayed_sum(real * (reward + torch.where(last, bootstrap, (1 - lam) * bootstrap)), gamma * lam)
 
 
 def discounted_return(reward: Tensor, mask: Tensor, gamma: float) -> Tensor:

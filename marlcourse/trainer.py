@@ -15,7 +15,7 @@ import torch
 
 from .config import whole
 from .core import Algorithm, Discrete, EnvSpec, VecEnv
-from .device import pick_device
+from .device import keep_freed_memory, pick_device
 from .evaluation import evaluate
 from .rollout import Context
 from .seeds import derive_seed
@@ -173,6 +173,8 @@ class Trainer:
             self.eval_every = max(1, steps // 20)
         began = time.perf_counter() - self.run.wall_time
         self.run.interrupted = False
+        if self.algorithm.device.type == "cpu":
+            keep_freed_memory()
         self._call("on_start")
         with StopButton() as stop, _bar(steps, self, progress) as bar:
             while self.env_steps < steps and not stop.pressed:

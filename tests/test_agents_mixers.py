@@ -12,7 +12,7 @@ from torch import nn
 
 import marlcourse as mc
 from marlcourse.core import Discrete, EnvSpec
-from marlcourse.nets.agents import InputLayer, RecurrentAgent, previous_actions
+from marlcourse.nets.agents import GRU, GRUSequence, InputLayer, RecurrentAgent, previous_actions
 from marlcourse.nets.critics import FreeMixer
 from marlcourse.nets.mixers import MonotonicMixer, SumMixer
 from marlcourse.nets.small import FeedForwardAgent
@@ -108,7 +108,153 @@ def test_the_id_tells_agents_apart():
     for agent_id in (True, False):
         agent = RecurrentAgent(SPEC, 16, agent_id=agent_id)
         q = agent(obs, last, agent.initial_hidden(1, 3))[0][0, 0]
-        assert torch.equal(q[0], q[1]) is not agent_id
+        assert torch.allclose(q[0], q[1], atol=1e-6) is not agent_id
+
+
+# ---- the GRU that is written out ----
+
+
+def through(gru, x, start, weight):
+    """Outputs, last hidden state and all gradients of a weighted sum of both."""
+    x, start = x.clone().requires_grad_(), start.clone().requires_grad_()
+    out, last = gru(x, start)
+    loss = (out * weight).sum() + 3 * (last * weight[:1]).sum()
+    return [out, last, *torch.autograd.grad(loss, [x, start, *gru.parameters()])]
+
+
+def written_out(monkeypatch):
+    """Counts the calls of GRUSequence: 'as nn.GRU' must not be nn.GRU itself."""
+    calls, inner = [], GRUSequence.apply
+    monkeypatch.setattr(GRUSequence, "apply", lambda *tensors: calls.append(1) or inner(*tensors))
+    return calls
+
+
+@pytest.mark.parametrize(
+    "steps, rows, inputs_, width", [(1, 1, 1, 1), (1, 4, 3, 5), (7, 3, 4, 6), (130, 2, 6, 3), (20, 70, 16, 16)]
+)
+@pytest.mark.parametrize("scale", [1.0, 30.0])
+def test_the_written_out_gru_is_nn_gru(steps, rows, inputs_, width, scale, monkeypatch):
+    """Outputs, hidden state and every gradient, also where the gates saturate."""
+    torch.manual_seed(steps)
+    plain, own = nn.GRU(inputs_, width).double(), GRU(inputs_, width).double()
+    own.load_state_dict(plain.state_dict())
+    x, start, weight = (torch.randn(*s).double() for s in ((steps, rows, inputs_), (1, rows, width), (steps, rows, width)))
+    calls = written_out(monkeypatch)
+    for got, want in zip(through(own, scale * x, start, weight), through(plain, scale * x, start, weight), strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-11)
+    assert len(calls) == 1
+
+
+def test_the_written_out_gru_is_nn_gru_in_single_precision():
+    torch.manual_seed(0)
+    plain, own = nn.GRU(64, 64), GRU(64, 64)
+    own.load_state_dict(plain.state_dict())
+    x, start, weight = torch.randn(101, 64, 64), torch.randn(1, 64, 64), torch.randn(101, 64, 64)
+    for got, want in zip(through(own, x, start, weight), through(plain, x, start, weight), strict=True):
+        assert (got - want).abs().max() <= 2e-6 * want.abs().max()
+
+
+def test_the_adjoint_is_the_derivative():
+    torch.manual_seed(0)
+    shapes = [(4, 2, 3), (2, 2), (6, 3), (6, 2), (6,), (6,)]
+    assert torch.autograd.gradcheck(GRUSequence.apply, [torch.randn(*s).double().requires_grad_() for s in shapes])
+
+
+def test_one_part_of_the_output_is_enough_for_a_gradient():
+    """The last state alone, or the first step alone: what else comes back is zero or absent."""
+    torch.manual_seed(0)
+    plain, own = nn.GRU(3, 4).double(), GRU(3, 4).double()
+    own.load_state_dict(plain.state_dict())
+    x, start = torch.randn(5, 2, 3).double().requires_grad_(), torch.randn(1, 2, 4).double().requires_grad_()
+    for part in (lambda out, last: last.sum(), lambda out, last: out[0].sum(), lambda out, last: out.transpose(0, 1).sum()):
+        got, want = (torch.autograd.grad(part(*gru(x, start)), [x, start, *gru.parameters()]) for gru in (own, plain))
+        for a, b in zip(got, want, strict=True):
+            torch.testing.assert_close(a, b)
+
+
+def test_a_second_backward_pass_gives_the_same_and_disturbs_nothing():
+    torch.manual_seed(0)
+    gru, x = GRU(3, 4), torch.randn(5, 2, 3).requires_grad_()
+    out, _ = gru(x, torch.zeros(1, 2, 4))
+    kept = out.detach().clone()
+    first, second = (torch.autograd.grad(out.sum(), [x, *gru.parameters()], retain_graph=True) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first, second)) and torch.equal(out, kept)
+    with pytest.raises(RuntimeError, match="one derivative on a CPU.* nn.GRU"):
+        torch.autograd.grad(torch.autograd.grad(out.sum(), x, create_graph=True)[0].sum(), x)
+
+
+def test_without_a_graph_the_outputs_are_the_same_bits():
+    torch.manual_seed(0)
+    gru, x, start = GRU(8, 8), torch.randn(9, 5, 8), torch.randn(1, 5, 8)
+    with_graph, x0 = gru(x, start), x.clone()
+    for context in (torch.no_grad(), torch.inference_mode()):
+        with context:
+            got = gru(x, start)
+        assert all(torch.equal(a, b) and not a.requires_grad for a, b in zip(got, with_graph))
+    assert torch.equal(x, x0)
+
+
+def test_a_recurrent_agents_states_are_those_of_nn_gru():
+    """The same names and shapes, in both directions: teams saved with either load into the other."""
+    plain, own = nn.GRU(5, 7), GRU(5, 7)
+    assert [(n, p.shape) for n, p in own.state_dict().items()] == [(n, p.shape) for n, p in plain.state_dict().items()]
+    plain.load_state_dict(own.state_dict())
+    assert type(RecurrentAgent(SPEC, 16).gru) is GRU
+
+
+@pytest.mark.parametrize(
+    "options, x, start",
+    [
+        ({"num_layers": 2}, (4, 2, 3), (2, 2, 5)),
+        ({"bidirectional": True}, (4, 2, 3), (2, 2, 5)),
+        ({"batch_first": True}, (2, 4, 3), (1, 2, 5)),
+        ({"batch_first": True}, (2, 2, 3), (1, 2, 5)),
+        ({"bias": False}, (4, 2, 3), (1, 2, 5)),
+        ({}, (4, 3), (1, 5)),  # no batch
+        ({}, (4, 2, 3), None),  # no start
+    ],
+)
+def test_the_unusual_goes_to_nn_gru(options, x, start, monkeypatch):
+    plain, own, calls = nn.GRU(3, 5, **options), GRU(3, 5, **options), written_out(monkeypatch)
+    own.load_state_dict(plain.state_dict())
+    x, start = torch.randn(*x), None if start is None else torch.randn(*start)
+    for got, want in zip(own(x, start), plain(x, start), strict=True):
+        assert torch.equal(got, want)
+    assert not calls
+
+
+@pytest.mark.parametrize(
+    "x, start", [((4, 2, 9), (1, 2, 5)), ((4, 2, 3), (1, 3, 5)), ((4, 2, 3), (1, 2, 4)), ((0, 2, 3), (1, 2, 5))]
+)
+def test_a_wrong_shape_is_refused_as_nn_gru_refuses_it(x, start):
+    messages = []
+    for gru in (nn.GRU(3, 5), GRU(3, 5)):
+        with pytest.raises((RuntimeError, ValueError)) as problem:
+            gru(torch.randn(*x), torch.randn(*start))
+        messages.append(str(problem.value))
+    assert messages[0] == messages[1]
+
+
+def test_torch_func_gets_nn_gru(monkeypatch):
+    """A transform differentiates nn.GRU; vmap has no rule for it, and says so."""
+    gru, calls = GRU(3, 4), written_out(monkeypatch)
+    x, start = torch.randn(5, 2, 3), torch.zeros(1, 2, 4)
+    got = torch.func.grad(lambda x: gru(x, start)[0].square().sum())(x)
+    assert not calls
+    leaf = x.clone().requires_grad_()
+    torch.testing.assert_close(got, torch.autograd.grad(gru(leaf, start)[0].square().sum(), leaf)[0])
+    assert len(calls) == 1
+    with pytest.raises(RuntimeError, match="aten::gru"):
+        torch.vmap(lambda x: gru(x, start)[0])(torch.stack([x, x]))
+    assert len(calls) == 1
+
+
+def test_mixed_precision_gets_nn_gru(monkeypatch):
+    agent, (obs, last), calls = RecurrentAgent(SPEC, 16), inputs(), written_out(monkeypatch)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        q, _ = agent(obs, last, agent.initial_hidden(2, 3))
+    assert not calls
+    torch.testing.assert_close(q.float(), agent(obs, last, agent.initial_hidden(2, 3))[0], atol=0.05, rtol=0.05)
 
 
 # ---- mixers ----

@@ -348,3 +348,29 @@ def test_a_large_replay_says_how_much_memory_it_will_take(capsys):
     assert f"2,000 episodes of wide, {by_hand / 2**30:.2f} GiB on cpu" in capsys.readouterr().err
     refuse_if_too_large(spec, 20, torch.device("cpu"))
     assert capsys.readouterr().err == ""
+
+
+def in_a_new_process(code, **variables):
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_TUNABLES"))}
+    done = subprocess.run([sys.executable, "-c", code], env={**clean, **variables}, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it concerns glibc")
+def test_a_readers_own_malloc_settings_are_left_alone():
+    start, ask = "import ctypes, sys\nfrom marlcourse.device import keep_freed_memory as keep\n", "print(keep())"
+    assert in_a_new_process(start + ask, MALLOC_ARENA_MAX="2") == ["False"]
+    assert in_a_new_process(start + ask, GLIBC_TUNABLES="glibc.malloc.check=0") == ["False"]
+    assert in_a_new_process(start + "ctypes.CDLL = lambda name: object()\n" + ask) == ["False"]  # another C library
+    assert in_a_new_process(start + "sys.platform = 'darwin'\n" + ask) == ["False"]
+
+
+def test_a_fit_on_the_cpu_keeps_freed_memory(monkeypatch):
+    import marlcourse.trainer
+
+    calls = []
+    monkeypatch.setattr(marlcourse.trainer, "keep_freed_memory", lambda: calls.append(1))
+    env, algorithm = small()
+    mc.Trainer(env, algorithm).fit(40, progress=False)
+    assert len(calls) == 1

@@ -7,8 +7,6 @@ from torch import Tensor, nn
 
 from ..core import EnvSpec
 
-PIECE = 64  # time steps per fused GRU call: blocks of memory small enough to be used again beat one large fresh block
-
 
 class InputLayer(nn.Module):
     """Linear layer on [obs, one-hot last action, one-hot agent id]; both one-hots come as one row of a constant table.
@@ -30,6 +28,75 @@ class InputLayer(nn.Module):
         return self.linear.forward(torch.cat([obs, torch.embedding(self.one_hots, row)], -1))
 
 
+class GRUSequence(torch.autograd.Function):
+    """A GRU and its adjoint, written out: x [T,R,I], h_0 [R,H] -> h_1, ..., h_T [T,R,H].
+
+        r, z = sigmoid(W x_t + b + U h_{t-1} + c)      by those rows of W, U, b, c (3H rows: r, z, n)
+        m    = U h_{t-1} + c                           by the rows of n, here and in the next line
+        n    = tanh(W x_t + b + r m)
+        h_t  = n + z (h_{t-1} - n)
+
+    Backward, G_t is the whole dL/dh_t, and its factors are known for all t at once:
+
+        dn = G_t (1 - z) (1 - n^2)     dm = dn r     dr = dn m r (1 - r)     dz = G_t (h_{t-1} - n) z (1 - z)
+        G_{t-1} = (dL/dh_{t-1} from outside) + G_t z + [dr dz dm] U
+        dU = sum_t [dr dz dm]' h_{t-1}     dW = sum_t [dr dz dn]' x_t     dx_t = [dr dz dn] W
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, start: Tensor, w: Tensor, u: Tensor, b: Tensor, c: Tensor) -> Tensor:
+        width = start.shape[1]
+        gates = torch.addmm(b, x.flatten(0, 1), w.t()).view(*x.shape[:2], -1)  # [T,R,3H], in the end r, z, n
+        (r, z, n), rz = gates.chunk(3, -1), gates[..., : 2 * width]
+        (u_rz, u_n), (c_rz, c_n) = (y.split([2 * width, width], -1) for y in (u.t(), c))
+        rz.add_(c_rz)
+        n.mul_(2)  # tanh(a) = 2 sigmoid(2a) - 1, which is quicker here
+        h, m, minus_one = torch.cat([start.unsqueeze(0), torch.empty_like(n)]), torch.empty_like(n), -x.new_ones(())
+        for before, after, rz_t, r_t, z_t, n_t, m_t in zip(h, h[1:], rz, r, z, n, m):
+            rz_t.addmm_(before, u_rz).sigmoid_()
+            torch.addmm(c_n, before, u_n, out=m_t)
+            n_t.addcmul_(r_t, m_t, value=2).sigmoid_()
+            torch.add(minus_one, n_t, alpha=2, out=n_t)
+            torch.lerp(n_t, before, z_t, out=after)
+        ctx.save_for_backward(x, w, u, gates, m, h)
+        return h[1:]
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, ...]:
+        if torch.is_grad_enabled():
+            raise RuntimeError("This GRU has one derivative on a CPU, as on a GPU: for a second one use torch's nn.GRU.")
+        x, w, u, gates, m, h = ctx.saved_tensors
+        (r, z, n), d = gates.chunk(3, -1), torch.empty_like(gates)  # d: the factors of dr, dz, dm, then these
+        dr, dz, dm = d.chunk(3, -1)
+        to_n = torch.ops.aten.tanh_backward(1 - z, n)  # (1 - z) (1 - n^2)
+        torch.ops.aten.sigmoid_backward(to_n * m, r, grad_input=dr)
+        torch.ops.aten.sigmoid_backward(h[:-1] - n, z, grad_input=dz)
+        torch.mul(to_n, r, out=dm)
+        g = torch.cat([torch.zeros_like(h[:1]), grad])  # [T+1,R,H]
+        steps = zip(g, g[1:], g[1:].unsqueeze(2), z, d, d.unflatten(-1, (3, -1)))
+        for before, after, after_3, z_t, d_t, d_3 in reversed(list(steps)):
+            d_3.mul_(after_3)  # [R,3,H] *= [R,1,H]
+            before.addcmul_(after, z_t).addmm_(d_t, u)
+        d = d.flatten(0, 1)
+        du, dc = d.t() @ h[:-1].flatten(0, 1), d.sum(0)
+        torch.mul(g[1:], to_n, out=dm)  # d is [dr dz dn] from here on
+        return (d @ w).view_as(x), g[0], d.t() @ x.flatten(0, 1), du, d.sum(0), dc
+
+
+class GRU(nn.GRU):
+    """nn.GRU: x [T,R,I], h [1,R,H] -> [T,R,H], [1,R,H]. On a CPU one layer runs as :class:`GRUSequence`, a Python loop over T
+    where the design asks for the fused kernel: that one takes about 40 operators a step for a loss, this one 10."""
+
+    def forward(self, x: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        usual = all(torch.is_tensor(y) and (y.device.type, y.dtype) == ("cpu", self.weight_hh_l0.dtype) for y in (x, h))
+        usual = usual and len(self._flat_weights) == 4 and not self.batch_first and x.numel() > 0
+        usual = usual and (h.shape, x.shape[2:]) == ((1, *x.shape[1:2], self.hidden_size), (self.input_size,))
+        if not usual or torch._C._are_functorch_transforms_active():
+            return super().forward(x, h)  # a GPU, torch.func, another kind or shape
+        out = GRUSequence.apply(x, h[0], *self._flat_weights)
+        return out, out[-1:]
+
+
 class RecurrentAgent(nn.Module):
     """Linear - ReLU - GRU - Linear, as in PyMARL: a DRQN, or a policy with memory.
 
@@ -41,7 +108,7 @@ class RecurrentAgent(nn.Module):
         super().__init__()
         self.hidden = hidden
         self.fc1 = InputLayer(spec, hidden, last_action, agent_id)
-        self.gru = nn.GRU(hidden, hidden)
+        self.gru = GRU(hidden, hidden)
         self.head = nn.Linear(hidden, spec.n_actions)
 
     def initial_hidden(self, batch_size: int, n_agents: int) -> Tensor:
@@ -49,11 +116,9 @@ class RecurrentAgent(nn.Module):
 
     def encode(self, obs: Tensor, last_action: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         b, t, n, _ = obs.shape
-        features, h = [], hidden.reshape(1, b * n, -1)
-        for o, last in zip(obs.transpose(0, 1).split(PIECE), last_action.transpose(0, 1).split(PIECE)):
-            out, h = self.gru(self.fc1(o, last).relu_().flatten(1, 2), h)  # [t,B*N,H]
-            features.append(out)
-        return torch.cat(features).view(t, b, n, -1).transpose(0, 1), h.view(b, n, -1)
+        x = self.fc1(obs.transpose(0, 1), last_action.transpose(0, 1)).relu_().flatten(1, 2)
+        out, h = self.gru(x, hidden.reshape(1, b * n, -1))  # [T,B*N,H]
+        return out.view(t, b, n, -1).transpose(0, 1), h.view(b, n, -1)
 
     def step(self, obs: Tensor, last_action: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """One step without a time axis, as bare as it gets: a GRU cell is cheaper than the fused sequence kernel."""
