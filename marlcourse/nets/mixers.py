@@ -41,5 +41,5 @@ class MonotonicMixer(nn.Module):
     def forward(self, q: Tensor, state: Tensor) -> Tensor:
         state = state.contiguous()  # a slice of the batch: copied once here instead of once by each network below
         w1 = self.w1(state).abs().unflatten(-1, (-1, self.embed))  # [...,N,E]
-        x = (q.unsqueeze(-2) @ w1).squeeze(-2) + self.b1(state)  # [...,E]
+        x = (q.unsqueeze(-1) * w1).sum(-2) + self.b1(state)  # [...,E]; a product of many tiny matrices is slow
         return (F.elu(x) * self.w2(state).abs()).sum(-1) + self.v(state).squeeze(-1)
