@@ -48,7 +48,8 @@ def keep_freed_memory() -> bool:
     """Let this process use its freed blocks again instead of returning each to Linux: True where that was arranged.
 
     By default glibc maps a large block afresh and unmaps it when it is freed. An update frees and asks for tens of such
-    blocks, and the page faults of touching them anew took 10 to 25 percent of its time on a CPU. From here on blocks of up
+    blocks, 1024 worlds for new observations at every step; the page faults of touching them anew took 10 to 25 percent of
+    an update's time on a CPU and half of a junction's step. From here on blocks of up
     to 128 MiB come from a heap that keeps up to 2 GiB; larger ones (a replay) still go back at once. Elsewhere than on
     Linux with glibc, and where the reader has set a ``MALLOC_`` variable or glibc's tunables, nothing is touched.
     """

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..config import whole
 from ..core import Discrete, EnvSpec, Observation, Step, where
-from ..device import pick_device
+from ..device import keep_freed_memory, pick_device
 
 
 def check_actions(spec: EnvSpec, actions: Tensor, running: Tensor, avail: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -72,6 +72,8 @@ class World:
     def __init__(self, num_envs: int = 1, device="auto", seed: int = 0, **options):
         self.num_envs, self.device, self.options = whole("num_envs", num_envs, 1), pick_device(device), options
         self.generator = torch.Generator(self.device).manual_seed(whole("seed", seed))
+        if self.device.type == "cpu":
+            keep_freed_memory()  # thousands of worlds make megabytes of new observations at every step
         self.running = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
         self.clock = torch.zeros(self.num_envs, dtype=torch.long, device=self.device)
         self.illegal = torch.zeros((), dtype=torch.bool, device=self.device)

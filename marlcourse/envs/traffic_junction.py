@@ -99,10 +99,6 @@ class TrafficJunction(World):
         entrances = slice(0, WAIT, 3 * LONGEST)
         self.gate_bits, self.gate_cells = self.table["bit"][entrances], self.table["cell"][entrances]
         self.numbers = torch.arange(self.num_envs * n, dtype=torch.int32, device=self.device).view(-1, n)  # of all worlds' cars
-        if self.device.type == "cpu":
-            # Having once freed a large block, glibc keeps freed memory instead of giving it back to the system, from which
-            # the observations (5.5 MB in 1024 worlds) would come anew at every step, page by page: half of a step's time.
-            torch.empty(31 << 20, dtype=torch.uint8)
 
     _takes_any_rows = True
 
