@@ -257,7 +257,9 @@ def test_what_the_runs_say_without_runs_with_all_and_with_some():
     lines = study.findings(some)
     assert lines[2].endswith("Lumberjacks: confirmed. TrafficJunction10: not measured yet; the chapter claims nothing here.")
     assert "<details open><summary>What the long runs say so far</summary><p>C, the" in lines._repr_html_()
-    assert repr(lines).startswith("C, the paper's")
+    assert repr(lines).startswith("C, the paper's") and len(lines) == 4
+    more = study.findings(some, {"H, it moves": {"answer": "refuted"}, "I": None})
+    assert more[4:] == ["H, it moves. TrafficJunction10: refuted.", f"I. TrafficJunction10: {study.UNMEASURED}."]
 
 
 def save_made_up(folder):

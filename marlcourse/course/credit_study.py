@@ -487,8 +487,8 @@ def say_parity(studies: Mapping[str, Runs], choose) -> Said:
     return said
 
 
-def findings(studies: Mapping[str, Runs]) -> Said:
-    """The verdicts of claims C, D, F and G, a line each, for the chapter's summary."""
+def findings(studies: Mapping[str, Runs], at_junction: Mapping[str, dict | None] | None = None) -> Said:
+    """The verdicts of claims C, D, F and G, a line each, for the chapter's summary; then those about the junction alone."""
     asked = {
         "C, the paper's percentiles come out again": near_paper,
         "D, training leaves the median where it began": unmoved,
@@ -501,6 +501,8 @@ def findings(studies: Mapping[str, Runs]) -> Said:
         found = {NAMES[world]: ask(runs) for world, runs in studies.items()}
         answers = [f"{name}: {one['answer'] if one else UNMEASURED}" for name, one in found.items()]
         said.append(f"{claim}. " + (". ".join(answers) if any(found.values()) else f"Both worlds: {UNMEASURED}") + ".")
+    for claim, one in (at_junction or {}).items():
+        said.append(f"{claim}. {NAMES['junction']}: {one['answer'] if one else UNMEASURED}.")
     return said
 
 
@@ -582,7 +584,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="put the rows into datasets/reproductions.csv")
     options = parser.parse_args(argv)
-    rows = ledger_rows({world: committed(world) for world in WORLDS})
+    from . import braking_study  # which builds on this file
+
+    rows = ledger_rows({world: committed(world) for world in WORLDS}) + braking_study.ledger_row(braking_study.committed())
     for row in rows:
         print(f"{row['verdict']:14} {row['claim']}: {row['ours']} [{row['low']}, {row['high']}], published {row['published']}")
     if not rows:
