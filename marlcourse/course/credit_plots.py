@@ -13,7 +13,20 @@ from ..core import Algorithm, EpisodeBatch
 from ..credit import coefficient_of_variation, normalised_entropy
 from ..viz.curves import _thousands
 from ..viz.style import GREY, INK, colour, context, styles
-from .credit_study import FULL, IDLE, LEARNERS, NAMES, PAPER, SHARE, TITLES, WORLDS, Runs, idle_return, scaled_readings
+from .credit_study import (
+    FULL,
+    IDLE,
+    LEARNERS,
+    NAMES,
+    PAPER,
+    SHARE,
+    TITLES,
+    WORLDS,
+    Runs,
+    idle_return,
+    scaled_readings,
+    seeds_in_words,
+)
 
 TEAM_COLOURS = {2: "#D55E00", 5: "#0072B2", 10: "#009E73"}
 BEFORE, AFTER = GREY, "#D55E00"
@@ -115,7 +128,7 @@ def plot_training(studies: Mapping[str, Runs], untrained: Mapping[str, np.ndarra
             top.axhspan(low, high, color=GREY, alpha=0.2, lw=0, label="untrained teams, 5th to 95th")
             top.axhline(middle, color=GREY, ls=":", label="untrained teams, median")
             top.axhline(PAPER[world][2], color=INK, lw=1.2, ls=(0, (6, 2)), label="paper's median over training")
-            found = f"{runs.seeds(learner)} seeds, one line each" if known else "not measured yet"
+            found = f"{seeds_in_words(runs.seeds(learner))}, one line each" if known else "not measured yet"
             top.set_title(f"{NAMES[world]}: {learner}, {found}", fontsize=11)
             if not known:
                 bottom = min(low, PAPER[world][2]) - 2 * (high - low)
@@ -181,10 +194,10 @@ def plot_lambdas(studies: Mapping[str, Runs]):
                 _null_returns(top, runs)
                 top.legend(loc="best", fontsize=8, frameon=True, framealpha=0.8, edgecolor="none")
             seeds = sorted({runs.seeds(name) for name in runs.learners})
-            number = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+            number = ("" if len(seeds) == 1 else f"{seeds[0]} to ") + seeds_in_words(seeds[-1])
             missing = len(LEARNERS) - len(runs.learners)
             absent = f"; {missing} of {len(LEARNERS)} learners not measured yet" if missing else ""
-            top.set_title(f"{NAMES[world]}: {number} seeds\n{steps:,} environment steps{absent}", fontsize=11)
+            top.set_title(f"{NAMES[world]}: {number}\n{steps:,} environment steps{absent}", fontsize=11)
             below.set_xticks(range(len(runs.learners)), [n.replace("QMIX-GRE ", "GRE\n") for n in runs.learners], fontsize=9)
             below.axhline(1.0, color=INK, lw=1.0, ls=(0, (6, 2)))
             below.set_ylim(top=1.003)

@@ -281,7 +281,7 @@ class Runs:
         for name in learners or LEARNERS:
             if self.has(name):
                 short = " (reduced)" if self.reduced(name) else ""
-                words.append(f"{name}: {self.seeds(name)} seeds x {self.steps(name):,} steps{short}")
+                words.append(f"{name}: {seeds_in_words(self.seeds(name))} x {self.steps(name):,} steps{short}")
         return f"{NAMES[self.world]} " + ("; ".join(words) or "not measured yet")
 
 
@@ -323,7 +323,7 @@ def _same(differences: np.ndarray, seeds: int) -> dict:
     mean, low, high = np.array([interval(x, np.zeros(1)) for x in differences.T]).T
     found = {"difference": mean, "low": low, "high": high, "seeds": seeds, "why": ""}
     if seeds < FEWEST:
-        return found | {"answer": UNDECIDED, "why": f"{_seeds(seeds)}: no interval over so few"}
+        return found | {"answer": UNDECIDED, "why": f"{seeds_in_words(seeds)}: no interval over so few"}
     if ((low > NEAR) | (high < -NEAR)).any():
         return found | {"answer": "refuted"}
     if ((low >= -NEAR) & (high <= NEAR)).all():
@@ -367,7 +367,7 @@ def against_qmix(runs: Runs, learner: str | None) -> dict | None:
     found = {"learner": learner, "difference": difference, "low": low, "high": high, "margin": SHARE * gain, "why": ""}
     found |= {"seeds": min(len(a), len(b)), "steps": steps}
     if found["seeds"] < FEWEST:
-        return found | {"answer": UNDECIDED, "why": f"{_seeds(found['seeds'])}: no interval over so few"}
+        return found | {"answer": UNDECIDED, "why": f"{seeds_in_words(found['seeds'])}: no interval over so few"}
     if interval(b, np.array([runs.untrained_return()]))[1] <= 0:
         return found | {"answer": UNDECIDED, "why": "QMIX itself gained nothing there that could be lost"}
     if low >= -found["margin"] or high < -found["margin"]:
@@ -375,7 +375,7 @@ def against_qmix(runs: Runs, learner: str | None) -> dict | None:
     return found | {"answer": UNDECIDED, "why": "the interval over seeds holds the margin"}
 
 
-def _seeds(n: int) -> str:
+def seeds_in_words(n: int) -> str:
     return f"{n} seed" + "s" * (n != 1)
 
 
