@@ -334,15 +334,17 @@ def test_the_ledgers_rows_are_what_the_ledger_reads(tmp_path):
 def test_the_command_shows_rows_and_writes_only_when_asked(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(study, "committed", lambda world: runs_of(world))
     monkeypatch.setattr(study, "dataset_folders", lambda: [tmp_path])
+    monkeypatch.setattr(braking_study, "committed", lambda: runs_of("junction"))
     file = tmp_path / "reproductions.csv"
     file.write_text(",".join(ledger.COLUMNS) + "\n")
     assert study.main([]) == 0 and len(ledger.load(file)) == 0
-    assert study.main(["--write"]) == 0 and len(ledger.load(file)) == 8
+    assert study.main(["--write"]) == 0 and len(ledger.load(file)) == 9, "8 rows and the junction's"
     assert "QMIX-simple does as well" in capsys.readouterr().out
     monkeypatch.setattr(study, "committed", lambda world: runs_of(learners=["QMIX"], seeds=0))
     monkeypatch.setattr(study, "ledger_rows", lambda studies: [])
+    monkeypatch.setattr(braking_study, "ledger_row", lambda runs: [])
     study.main(["--write"])
-    assert "No runs are committed yet" in capsys.readouterr().out and len(ledger.load(file)) == 8
+    assert "No runs are committed yet" in capsys.readouterr().out and len(ledger.load(file)) == 9
 
 
 # ---- pictures ----
