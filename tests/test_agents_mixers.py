@@ -106,9 +106,11 @@ def test_agents_and_episodes_do_not_mix():
 def test_the_id_tells_agents_apart():
     obs, last = torch.ones(1, 1, 3, 5), torch.full((1, 1, 3), -1)
     for agent_id in (True, False):
+        torch.manual_seed(0)
         agent = RecurrentAgent(SPEC, 16, agent_id=agent_id)
         q = agent(obs, last, agent.initial_hidden(1, 3))[0][0, 0]
-        assert torch.allclose(q[0], q[1], atol=1e-6) is not agent_id
+        apart = float((q[0] - q[1]).abs().max())
+        assert apart > 1e-3 if agent_id else apart < 1e-6, "equal rows of one product may differ in the last bit"
 
 
 # ---- the GRU that is written out ----
