@@ -71,7 +71,7 @@ STUDIES: dict[str, tuple[str, dict[str, Any], tuple[str, ...], bool]] = {
         True,
     ),
     "junction": ("traffic-junction-10", {"faithful": True, "state": "compact"}, tuple(JUNCTION), False),
-    "junction-described": ("traffic-junction-10", {}, ("QMIX",), False),
+    "junction-described": ("traffic-junction-10", {"state": "compact"}, ("QMIX far-sighted",), False),
     "mnmpg-lumberjacks": ("lumberjacks", {}, tuple(MNMPG), False),  # QMIX itself: study lumberjacks, the same world
     "evidence": ("lumberjacks", {}, ("QMIX", "QMIX-simple", "QMIX-GRE 0.001"), False),  # short runs, many seeds
 }

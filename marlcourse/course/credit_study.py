@@ -45,7 +45,7 @@ PAPER = {  # Zhao et al. 2022 (arXiv:2202.04427), Table 2: percentiles 5, 25, 50
     "lumberjacks": (0.972, 0.992, 0.997, 0.999, 1.000),
     "junction": (0.931, 0.961, 0.975, 0.985, 0.993),
 }
-NAMES = {"lumberjacks": "Lumberjacks", "junction": "TrafficJunction10"}
+NAMES = {"lumberjacks": "Lumberjacks", "junction": "TrafficJunction10", "described": "TrafficJunction10 as described"}
 IDLE = {"lumberjacks": ("always stay", 0), "junction": ("always brake", 1)}  # the laziest play: name, action
 LEARNERS = ("QMIX", "QMIX-simple", "QMIX-GRE 0.001", "QMIX-GRE 0.0005", "QMIX-GRE 0.0001")
 LAST = 0.2  # the part of a run, counted from its end, over which returns are averaged
@@ -586,7 +586,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     from . import braking_study  # which builds on this file
 
-    rows = ledger_rows({world: committed(world) for world in WORLDS}) + braking_study.ledger_row(braking_study.committed())
+    rows = ledger_rows({world: committed(world) for world in WORLDS})
+    for world in braking_study.WORLDS:
+        rows += braking_study.ledger_row(braking_study.committed(world))
     for row in rows:
         print(f"{row['verdict']:14} {row['claim']}: {row['ours']} [{row['low']}, {row['high']}], published {row['published']}")
     if not rows:
