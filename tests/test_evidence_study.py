@@ -161,8 +161,20 @@ def test_the_two_spreads_are_told_apart():
     between, within = study.spreads(frame, "QMIX")
     assert within == pytest.approx(30, rel=0.05) and between == pytest.approx(10, rel=0.15)
     assert study.scores(frame, 1000, every=100)["QMIX"].std() > 1.1 * between
+    low, high = study.spread_range(frame, "QMIX")
+    assert low < between < high and high - low < 3  # 300 seeds
+    fewer = study.spread_range(frame[frame["seed"] < 30], "QMIX")
+    assert fewer[1] - fewer[0] > 2 * (high - low)
     with pytest.raises(ValueError, match="two seeds"):
         study.spreads(frame[frame["seed"] == 0], "QMIX")
+
+
+def test_the_interval_of_a_standard_deviation_holds_it_in_95_of_100_cases():
+    measured = np.random.default_rng(0).normal(0, 7, (4000, 6)).std(-1, ddof=1)
+    low, high = np.array([study.around_std(std, 6) for std in measured]).T
+    assert np.mean((low < 7) & (7 < high)) == pytest.approx(0.95, abs=0.015)
+    with pytest.raises(ValueError, match="two numbers"):
+        study.around_std(7.0, 1)
 
 
 def test_committed_keeps_the_seeds_that_all_have(tmp_path, monkeypatch):
@@ -171,6 +183,25 @@ def test_committed_keeps_the_seeds_that_all_have(tmp_path, monkeypatch):
     save_dataset("grid_evidence.csv", frame, command="a test", seeds=range(6), folder=tmp_path)
     found = study.committed()
     assert set(found["algorithm"]) == {"QMIX", "QMIX-GRE 0.001"} and set(found["seed"]) == {0, 1, 2, 3}
+
+
+def test_the_account_names_every_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("MARLCOURSE_DATASETS", str(tmp_path))
+    frame = pd.concat([table(["QMIX", "QMIX-GRE 0.001"], extra=2), table(["QMIX-simple"], seeds=1)])
+    save_dataset("grid_evidence.csv", frame, command="a test", seeds=range(6), folder=tmp_path)
+    planned, finished, taken, left = study.account(planned=6).splitlines()
+    assert "6 seeds" in planned and "6 of QMIX, 4 of QMIX-GRE 0.001, 1 of QMIX-simple" in finished
+    assert "4 seeds (0 to 3)" in taken and "QMIX and QMIX-GRE 0.001 have both finished" in taken
+    assert "QMIX-simple, seed 0: too few" in left and "QMIX, seeds 4, 5: not finished" in left
+    save_dataset("grid_evidence.csv", table(["QMIX", "VDN"]), command="a test", seeds=range(4), folder=tmp_path)
+    assert study.account().splitlines()[-1].endswith("none")
+
+
+def test_committed_keeps_the_share_of_wins_where_there_is_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("MARLCOURSE_DATASETS", str(tmp_path))
+    frame = table(["QMIX", "VDN"]).assign(win_rate=0.5, entropy=1.0)
+    save_dataset("grid_evidence.csv", frame, command="a test", seeds=range(4), folder=tmp_path)
+    assert list(study.committed().columns) == list(study.COLUMNS)
 
 
 def test_the_committed_runs_hold_what_the_chapter_needs():
@@ -218,6 +249,9 @@ def test_broken_curves_have_the_fault_that_their_letter_says(frame):
     assert alive[-1] < alive[0] and (np.diff(alive) <= 0).all()
     assert (lines["h"][0][:, 0] > study.untrained(frame) + 5).all()
     assert (np.diff(lines["i"][0]) >= 0).all()
+    assert {name for panel in panels.values() for name in panel["lines"]} == {
+        "evaluation", "training", "learned value", "first", "second",
+    }  # no legend names a fault  # fmt: skip
     (xa, _), (xb, _) = panels["j"]["lines"].values()
     assert xb[-1] == 4 * xa[-1]
 
@@ -230,7 +264,12 @@ def test_every_figure_is_drawn(frame):
     pictures.plot_bars(scores, [(0, 1, 2), range(12)], 40_000)
     pictures.plot_triples(scores["QMIX"], scores["QMIX-GRE 0.001"], list(scores), 40_000)
     pictures.plot_bootstrap(scores["QMIX"], study.iqm, "IQM", 40_000, resamples=100)
-    pictures.plot_standard_error((2, 8), (9.0, 5.0), 14.0, 20.0, 5)
+    stopped = {2: [9.0, 5.0, 1.0], 8: [4.0, 5.0], 32: [3.0]}  # the last size was played once only
+    ax = pictures.plot_standard_error(stopped, 14.0, 20.0, (11.0, 50.0), 5)
+    labels = ax.get_legend_handles_labels()[1]
+    assert any("2 to 3 evaluations" in label for label in labels) and any("5 seeds" in label for label in labels)
+    assert [len(line.get_xdata()) for line in ax.lines if line.get_marker() == "o"] == [2]
+    pictures.plot_standard_error({2: [9.0], 8: []}, 14.0, 20.0, (11.0, 50.0), 5)
     pictures.plot_over_time(frame, list(scores), every=10_000)
     pictures.plot_broken({k: v for k, v in pictures.broken_curves(frame).items()})
     plt.close("all")
@@ -249,3 +288,39 @@ def test_the_check_of_the_script_counts_every_seed():
 
     with pytest.raises(ExerciseIncomplete, match="2 scores for 3 seeds"):
         ch06.check_fair_scores.verify(lambda runs, evaluate: [4.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("check", "answer", "says"),
+    [
+        ("check_iqm", lambda x: np.sort(x)[len(x) // 4 : -(len(x) // 4)].mean(), "mean of no score"),
+        ("check_bootstrap_interval", lambda x, i: np.percentile(x[i].mean(1), [0.025, 0.975]), "from 0 to 100"),
+        ("check_improvement", lambda x, y: ((x > y) + 0.5 * (x == y)).mean(), "run by run"),
+        ("check_improvement", lambda x, y: np.mean([a > b for a, b in zip(x, y)]), "run by run"),
+        ("check_improvement", lambda x, y: float(x.mean() > y.mean()), "two means"),
+        ("check_fair_scores", lambda r, e: [e(max(e(c, 0) for c in cs), 1) for cs in r.values()], "a return, 10.0"),
+        ("check_fair_scores", lambda r, e: [e(np.argmax([e(c, 0) for c in cs]), 1) for cs in r.values()], "place of a"),
+    ],
+)
+def test_the_usual_mistakes_are_named(check, answer, says):
+    from marlcourse.course.checks import ch06
+
+    with pytest.raises(ExerciseIncomplete, match=says):
+        getattr(ch06, check).verify(answer)
+
+
+@pytest.mark.parametrize(
+    ("key", "wrong", "right"),
+    [
+        ("verdict", "confirmed", "no difference"),
+        ("unequal", "seeds", "tuning"),
+        ("optimistic", "tuning", "metric"),
+        ("null", 0.5, "0.88"),
+    ],
+)
+def test_the_card_s_check_gives_a_reason_and_not_the_answer(key, wrong, right):
+    from marlcourse.course.checks import ch06
+
+    with pytest.raises(ExerciseIncomplete) as told:
+        ch06.check_reading.verify(lambda: {**ch06.reading(), key: wrong})
+    assert "expected" not in str(told.value) and right not in str(told.value)

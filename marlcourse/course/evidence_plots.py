@@ -72,7 +72,8 @@ def plot_laboratories(scores: Mapping[str, np.ndarray], steps: int, k: int = 3):
         ax.grid(axis="y", visible=False)
         ax.set_xlabel("mean return over the seeds (score: mean of a run's last fifth)")
         ax.set_title(f"One experiment, {len(labs) - 1} laboratories\n{WORLD}, {steps:,} environment steps", fontsize=12)
-        _legend(ax)
+        ax.plot([], [], color="0.6", lw=3, label="gap, in the colour of the better one")
+        _legend(ax, 3)
     return ax
 
 
@@ -92,8 +93,9 @@ def plot_bars(scores: Mapping[str, np.ndarray], papers: Sequence[Sequence[int]],
             ax.set_title(title, fontsize=11)
             ax.set_xlabel("return, mean of the last fifth")
         figure.suptitle(
-            f"{WORLD}, {steps:,} environment steps; diamonds: mean ± standard error over seeds\n"
-            "filled dots: seeds in the paper; hollow: never shown; their height has no meaning",
+            "The loudest paper for either side, out of the same runs\n"
+            f"{WORLD}, {steps:,} environment steps, {n} seeds; filled dots: seeds in the paper, hollow: never shown\n"
+            "diamonds: mean ± standard error; dots are moved up or down only so that none hides another",
             x=0.01,
             ha="left",
         )
@@ -101,7 +103,7 @@ def plot_bars(scores: Mapping[str, np.ndarray], papers: Sequence[Sequence[int]],
 
 
 def plot_triples(x, y, names: Sequence[str], steps: int, k: int = 3):
-    """Differences of means, x less y, for all choices of k seeds; where the error bars are apart in colour. x, y [n]."""
+    """Differences of means, x minus y, for all choices of k seeds; where the error bars are apart in colour. x, y [n]."""
     x, y = np.asarray(x), np.asarray(y)
     chosen = study.subsets(len(x), k)
     gap, apart = x[chosen].mean(-1) - y[chosen].mean(-1), study.bars_apart(x[chosen], y[chosen])
@@ -118,7 +120,7 @@ def plot_triples(x, y, names: Sequence[str], steps: int, k: int = 3):
         ax.yaxis.get_major_locator().set_params(integer=True)
         ax.axvline(0, color=INK, lw=1.2)
         ax.axvline(x.mean() - y.mean(), color=INK, lw=1.6, ls=(0, (6, 2)), label=f"all {len(x)} seeds")
-        ax.set_xlabel(f"mean return of {names[0]} less that of {names[1]}")
+        ax.set_xlabel(f"mean return of {names[0]} minus that of {names[1]}")
         ax.set_ylabel(f"choices of {k} seeds")
         ax.set_title(
             f"{len(chosen):,} papers with {k} seeds each, out of the same {len(x)}\n{WORLD}, {steps:,} environment steps"
@@ -147,14 +149,28 @@ def plot_bootstrap(x, statistic, name: str, steps: int, resamples: int = 2000, s
     return ax
 
 
-def plot_standard_error(episodes, measured, of_one: float, between: float, repeats: int):
-    """How far evaluations stray, by their number of episodes: measured, std / sqrt(episodes), and the spread over seeds."""
-    episodes = np.asarray(episodes, dtype=float)
+def plot_standard_error(
+    played: Mapping[int, Sequence[float]], of_one: float, between: float, around: tuple[float, float], seeds: int
+):
+    """How far evaluations stray, by their number of episodes: measured, std / sqrt(episodes), and the spread over seeds.
+
+    played {episodes: the mean returns of so many evaluations}, where one alone is not drawn; of_one: standard deviation of
+    single episodes; between: the spread over ``seeds`` seeds, with its interval ``around``. Whiskers: 95 %, for a bell curve.
+    """
+    episodes = np.array(sorted(played), dtype=float)
+    drawn = {size: np.std(played[size], ddof=1) for size in sorted(played) if len(played[size]) > 1}
+    counts = sorted({len(played[size]) for size in drawn})
     with context():
-        figure, ax = _axes(size=(7.0, 4.0))
-        ax.plot(episodes, measured, "o", color=BLUE, label=f"measured: standard deviation of {repeats} evaluations")
+        figure, ax = _axes(size=(7.0, 4.2))
+        for size, middle in drawn.items():
+            low, high = study.around_std(middle, len(played[size]))
+            ax.plot([size, size], [low, high], color=BLUE, lw=1.4, alpha=0.7)
+        many = "no size twice" if not counts else " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+        label = f"measured: standard deviation of {many} evaluations"
+        ax.plot(list(drawn), list(drawn.values()), "o", color=BLUE, label=label)
         ax.plot(episodes, of_one / np.sqrt(episodes), color=INK, lw=1.3, label="std of one episode / √episodes")
-        ax.axhline(between, color=ORANGE, ls=(0, (6, 2)), label="spread between the seeds of its study")
+        ax.axhspan(*around, color=ORANGE, alpha=0.12, lw=0)
+        ax.axhline(between, color=ORANGE, ls=(0, (6, 2)), label=f"spread between {seeds} seeds, band: how sure it is")
         ax.set_xscale("log", base=2)
         ax.set_yscale("log", base=2)
         ticks = [2, 4, 8, 16, 32, 64]
@@ -164,9 +180,9 @@ def plot_standard_error(episodes, measured, of_one: float, between: float, repea
         ax.set(
             xlabel="greedy episodes in one evaluation",
             ylabel="standard deviation of the mean return",
-            title=f"What more episodes buy\none trained team (1 seed) on {WORLD}",
+            title=f"What more episodes buy\none trained team (1 seed) on {WORLD}; whiskers: 95 %",
         )
-        _legend(ax)
+        _legend(ax, 1)
     return ax
 
 
@@ -181,7 +197,7 @@ def plot_over_time(frame, names: Sequence[str], every: int = 1000, window: int =
         figure, ax = _axes(size=(7.2, 4.0))
         ax.axhline(0, color=INK, lw=1.2, label="no difference")
         ax.fill_between(grid, rows[:, 1], rows[:, 2], color=BLUE, alpha=0.16, lw=0, label="95 % interval over seeds")
-        ax.plot(grid, rows[:, 0], color=BLUE, label=f"{names[0]} less {names[1]}")
+        ax.plot(grid, rows[:, 0], color=BLUE, label=f"{names[0]} minus {names[1]}")
         ax.xaxis.set_major_formatter(_thousands)
         ax.set(xlabel="environment steps at which the score is read", ylabel="difference of IQM returns")
         ax.set_title(
@@ -194,9 +210,9 @@ def plot_over_time(frame, names: Sequence[str], every: int = 1000, window: int =
 # ---- ten broken curves ----
 
 
-def _panel(lines: dict, x: str = "environment steps", y: str = "return", level=None, seeds: int = 10, each: bool = False):
+def _panel(lines: dict, y: str = "return", level=None, seeds: int = 10, each: bool = False):
     """lines {label: (x [E], y [runs, E])}; level (value, label) of a reference line; each: draw every run too."""
-    return {"lines": lines, "x": x, "y": y, "level": level, "seeds": seeds, "each": each}
+    return {"lines": lines, "y": y, "level": level, "seeds": seeds, "each": each}
 
 
 def tabular_faults() -> dict[str, dict]:
@@ -205,7 +221,7 @@ def tabular_faults() -> dict[str, dict]:
         "a": {"eval_epsilon": 0.25},
         "b": {"epsilon": lambda part: 1.0},
         "c": {"copy_every": 0},
-        "A": {"lr": 0.05},
+        "plain": {"lr": 0.05},  # beside j
         "j": {"lr": 0.05, "updates": 4},
     }
     runs = {letter: study.corridor(**fault) for letter, fault in stoppable(faults.items(), "tabular runs")}
@@ -214,13 +230,13 @@ def tabular_faults() -> dict[str, dict]:
         "d": _panel({"learned value": (np.arange(len(value)), value[None])}, y="value", level=(20, "1 / (1 - .95)"), seeds=1)
     }
     for letter, run in runs.items():
-        shown = {"greedy evaluation" if letter != "a" else "evaluation": (run["steps"], run["evaluation"])}
+        shown = {"evaluation": (run["steps"], run["evaluation"])}
         if letter == "b":
             shown["training"] = (run["steps"], run["training"])
         if letter == "j":
-            shown = {"A": (run["steps"], runs["A"]["evaluation"]), "B": (4 * run["steps"], run["evaluation"])}
-        if letter != "A":
-            panels[letter] = _panel(shown, x="updates" if letter == "j" else "environment steps", level=best)
+            shown = {"first": (run["steps"], runs["plain"]["evaluation"]), "second": (4 * run["steps"], run["evaluation"])}
+        if letter != "plain":
+            panels[letter] = _panel(shown, level=best)
     return panels
 
 
@@ -235,11 +251,11 @@ def reporting_faults(frame, learner: str = "QMIX") -> dict[str, dict]:
         recent = dropped[:, t - 2 : t + 1].mean(-1)
         dropped[recent < np.nanmedian(recent) - 30, t:] = np.nan
     return {
-        "e": _panel({"A": (grid, five), "B": (grid, 0.4 * five)}, seeds=5),
-        "f": _panel({"median of five runs": (grid, np.repeat(runs[:1], 5, 0))}, level=null, seeds=5),
-        "g": _panel({"median": (grid, dropped)}, level=null, seeds=len(dropped), each=True),
-        "h": _panel({"smoothed": (grid, ahead)}, level=null, seeds=5),
-        "i": _panel({"return": (grid, np.maximum.accumulate(five, -1))}, level=null, seeds=5),
+        "e": _panel({"first": (grid, five), "second": (grid, 0.4 * five)}, seeds=5),
+        "f": _panel({"evaluation": (grid, np.repeat(runs[:1], 5, 0))}, level=null, seeds=5),
+        "g": _panel({"evaluation": (grid, dropped)}, level=null, seeds=len(dropped), each=True),
+        "h": _panel({"evaluation": (grid, ahead)}, level=null, seeds=5),
+        "i": _panel({"evaluation": (grid, np.maximum.accumulate(five, -1))}, level=null, seeds=5),
     }
 
 
@@ -250,7 +266,8 @@ def broken_curves(frame=None) -> dict[str, dict]:
 
 
 def plot_broken(curves: Mapping[str, dict] | None = None):
-    """The ten panels of :func:`broken_curves`: median and quartiles over the runs of each line."""
+    """The ten panels of :func:`broken_curves`: median and quartiles over the runs of each line. The axis of every panel says
+    "environment steps", that of j too: what it counts is j's fault."""
     curves = broken_curves() if curves is None else curves
     tints = (BLUE, ORANGE)
     with context():
@@ -265,7 +282,7 @@ def plot_broken(curves: Mapping[str, dict] | None = None):
             if panel["level"]:
                 ax.axhline(panel["level"][0], color=INK, lw=1.0, ls=(0, (6, 2)), label=panel["level"][1])
             ax.xaxis.set_major_formatter(_thousands)
-            ax.set(xlabel=panel["x"], ylabel=panel["y"])
+            ax.set(xlabel="environment steps", ylabel=panel["y"])
             number = panel["seeds"]
             ax.set_title(f"{letter})   {number} seed{'s' if number > 1 else ''}", fontsize=11)
             ax.legend(fontsize=9, loc="best", frameon=True, framealpha=0.85, edgecolor="none")

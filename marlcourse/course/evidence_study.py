@@ -3,7 +3,7 @@
     iqm, interval, difference, probability_of_improvement     what stands beside a mean
     coverage                                                  how often an interval holds the truth
     subsets, bars_apart, wins, loudest, groups, best_of       how often few seeds name a winner
-    committed, curves, scores, spreads                        20 seeds of two learners, from datasets/
+    account, committed, curves, scores, spreads, ...          the seeds of two learners, from datasets/
     corridor, alive                                           tabular runs, sound or with a fault
 
 A score is one number for a seed; an array of scores [n] has one entry for each seed. The seed is the unit everywhere.
@@ -105,6 +105,15 @@ def standard_error(x, axis: int = -1) -> np.ndarray:
     return x.std(axis, ddof=1) / np.sqrt(x.shape[axis])
 
 
+def around_std(std: float, n: int, level: float = 0.95) -> tuple[float, float]:
+    """The interval (low, high) of a standard deviation that was measured on n numbers from a bell curve (chi-squared), in the
+    unit of ``std``. Raises ValueError for fewer than two numbers."""
+    if n < 2:
+        raise ValueError(f"A standard deviation needs two numbers, there are {n}.")
+    low, high = (std * ((n - 1) / stats.chi2.ppf(q, n - 1)) ** 0.5 for q in ((1 + level) / 2, (1 - level) / 2))
+    return float(low), float(high)
+
+
 def bars_apart(x, y) -> np.ndarray:
     """The rule "error bars do not overlap", mean +- one standard error: +1 where x lies above y, -1 below, 0 where the bars
     meet. x, y [..., n], one row for each comparison -> [...]"""
@@ -114,8 +123,9 @@ def bars_apart(x, y) -> np.ndarray:
 
 def wins(x, y, k: int = 3) -> dict[str, float]:
     """Over all choices of k seeds (the same for both): the share in which the mean of x is larger ("ahead") and that in
-    which the bars are apart too ("shown"); "behind" and "against" are those of y. "claimed": the mean difference, x less y,
-    where the bars are apart in favour of the one that all seeds prefer (NaN where they never are). x, y [n]."""
+    which the bars are apart too ("shown"); "behind" and "against" are those of y. "claimed": the mean difference, x minus y,
+    where the bars are apart in favour of the one that all seeds prefer (NaN where they never are). x, y [n]. Raises
+    ValueError when n seeds are fewer than k."""
     chosen = subsets(len(x), k)
     a, b = np.asarray(x)[chosen], np.asarray(y)[chosen]
     gap, apart = a.mean(-1) - b.mean(-1), bars_apart(a, b)
@@ -144,16 +154,16 @@ def groups(x, how_many: int, k: int = 3, draws: int = 4000, seed: int = 0) -> np
 
 
 def best_of(x, settings: int, k: int = 3, draws: int = 4000, seed: int = 0) -> tuple[float, float]:
-    """The same learner twice: A may report the best of ``settings`` groups of k seeds, B has one. (share of draws in which A
-    is ahead, mean lead of A). x [n]: see :func:`groups`."""
+    """The same learner under two names: the tuned one may report the best of ``settings`` groups of k seeds, the other has
+    one group. (share of draws in which the tuned one is ahead, its mean lead as a return). x [n]: see :func:`groups`."""
     means = groups(x, settings + 1, k, draws, seed).mean(-1)
     lead = means[:, :-1].max(-1) - means[:, -1]
     return float((lead > 0).mean()), float(lead.mean())
 
 
 def best_of_noise(evaluations: int, error: float, draws: int = 4000, seed: int = 0) -> float:
-    """Mean of the best of so many evaluations of a team whose true return is 0, each with this standard error. Every draw is
-    used with its mirror image, so that the best of one is 0 exactly as it should be."""
+    """Mean of the best of so many evaluations of a team that does not change and whose true return is 0, each with this
+    standard error (a return). Every draw is used with its mirror image, so that the best of one is 0 as it should be."""
     noise = np.random.default_rng(seed).standard_normal((draws, evaluations))
     return float(error * (noise.max(-1) - noise.min(-1)).mean() / 2)
 
@@ -168,15 +178,52 @@ METRICS = {  # name -> one number for each curve [..., evaluations]
 }
 
 
-def committed(name: str = "grid_evidence"):
-    """The evaluations of a study as a DataFrame (algorithm, seed, env_steps, return_mean, return_std): the learners with the
-    most seeds, and of those the seeds that all of them have. A learner with fewer than half as many is left out."""
-    table = load_dataset(name)[["algorithm", "seed", "env_steps", "return_mean", "return_std"]]
-    seeds = {a: set(rows["seed"]) for a, rows in table.groupby("algorithm")}
+PLANNED = 20  # seeds of each learner in the study `evidence`: `grid_study.py run evidence --seeds 0-19`
+COLUMNS = ("algorithm", "seed", "env_steps", "return_mean", "return_std", "win_rate")
+
+
+def _finished(table) -> tuple[dict[str, set[int]], list[str], set[int]]:
+    """({learner: its seeds}, the learners that are compared, the seeds that all of these have)."""
+    seeds = {a: set(map(int, rows["seed"])) for a, rows in table.groupby("algorithm")}
     most = max(map(len, seeds.values()))
     kept = [a for a in seeds if 2 * len(seeds[a]) >= most]
-    shared = set.intersection(*(seeds[a] for a in kept))
+    return seeds, kept, set.intersection(*(seeds[a] for a in kept))
+
+
+def committed(name: str = "grid_evidence"):
+    """The evaluations of a study as a DataFrame (algorithm, seed, env_steps, return_mean, return_std, and win_rate where the
+    file has it): the learners with the most seeds, and of those the seeds that all of them have. A learner with fewer than
+    half as many is left out; :func:`account` says in words what this rule takes. It looks at no return."""
+    table = load_dataset(name)
+    _, kept, shared = _finished(table)
+    table = table[[column for column in COLUMNS if column in table]]
     return table[table["algorithm"].isin(kept) & table["seed"].isin(shared)].reset_index(drop=True)
+
+
+def account(name: str = "grid_evidence", planned: int = PLANNED) -> str:
+    """Four lines that account for every run of a study: how many seeds were planned, how many of each learner the file
+    holds, which of them :func:`committed` takes, and which it leaves out and why."""
+    seeds, kept, shared = _finished(load_dataset(name))
+    out = [f"{a}, seed{'s' * (len(seeds[a]) > 1)} {_listed(seeds[a])}: too few to compare" for a in seeds if a not in kept]
+    for a in kept:
+        if spare := seeds[a] - shared:
+            out.append(f"{a}, seed{'s' * (len(spare) > 1)} {_listed(spare)}: not finished by every learner")
+    both = "both" if len(kept) == 2 else "all"
+    lines = {
+        "planned": f"{planned} seeds of each learner",
+        "finished": ", ".join(f"{len(seeds[a])} of {a}" for a in seeds),
+        "taken": f"the {len(shared)} seeds ({_listed(shared)}) that {' and '.join(kept)} have {both} finished",
+        "left out": "; ".join(out) or "none",
+    }
+    return "\n".join(f"{key + ':':10}{text}" for key, text in lines.items())
+
+
+def _listed(seeds: set[int]) -> str:
+    """ "0 to 14", or "0, 2, 5" where a number is missing in between."""
+    ordered = sorted(seeds)
+    if len(ordered) > 2 and ordered[-1] - ordered[0] == len(ordered) - 1:
+        return f"{ordered[0]} to {ordered[-1]}"
+    return ", ".join(map(str, ordered))
 
 
 def curves(frame, grid, column: str = "return_mean") -> dict[str, np.ndarray]:
@@ -203,23 +250,36 @@ def scores(frame, steps: int | None = None, metric: str = "last fifth", every: i
 
 
 def untrained(frame) -> float:
-    """The null: mean return of all teams before any training."""
+    """Mean greedy return of all teams before any training: the level to which every run is compared."""
     return float(frame[frame["env_steps"] == 0]["return_mean"].mean())
 
 
 def spreads(frame, name: str, episodes: int = 8, last: float = 0.2) -> tuple[float, float]:
     """(between, within) of a learner near the end of its runs, both standard deviations of a return. within: of the single
-    episodes of one team; between: of the seeds' means, less what the evaluations' own noise adds to it (at least 0).
+    episodes of one team; between: of the seeds' means, minus what the evaluations' own noise adds to it (at least 0).
 
     ``episodes`` were played in each evaluation; the last part ``last`` of the run counts. Raises ValueError for one seed.
     """
+    means, within, noise = _late(frame, name, episodes, last)
+    return max(0.0, float(means.var(ddof=1)) - noise) ** 0.5, within
+
+
+def spread_range(frame, name: str, episodes: int = 8, last: float = 0.2, level: float = 0.95) -> tuple[float, float]:
+    """How sure the first number of :func:`spreads` is: its interval (low, high), a return, if the seeds' means follow a bell
+    curve (chi-squared). With five seeds it is wide. Raises ValueError for one seed."""
+    means, _, noise = _late(frame, name, episodes, last)
+    low, high = around_std(float(means.std(ddof=1)), len(means), level)
+    return max(0.0, low**2 - noise) ** 0.5, max(0.0, high**2 - noise) ** 0.5
+
+
+def _late(frame, name: str, episodes: int, last: float):
+    """(the seeds' means near the end [seeds], std of one team's episodes, variance that these add to a seed's mean)."""
     rows = frame[(frame["algorithm"] == name) & (frame["env_steps"] >= (1 - last) * frame["env_steps"].max())]
     means, number = rows.groupby("seed")["return_mean"].mean(), rows.groupby("seed").size().mean()
     if len(means) < 2:
         raise ValueError(f"The spread between seeds needs two seeds of {name}, there are {len(means)}.")
     within = float((rows["return_std"] ** 2).mean() ** 0.5)
-    between = max(0.0, float(means.var(ddof=1)) - within**2 / (number * episodes)) ** 0.5
-    return between, within
+    return means, within, float(within**2 / (number * episodes))
 
 
 # ---- worlds of a few numbers, in which a fault can be built into a run ----

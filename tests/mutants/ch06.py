@@ -100,6 +100,10 @@ def upside_down(x, indices):
     return np.percentile(x[indices].mean(1), [97.5, 2.5])
 
 
+def fractions(x, indices):
+    return tuple(np.percentile(x[indices].mean(1), [0.025, 0.975]))
+
+
 def strictly(x, y):
     return (x[:, None] > y).mean()
 
@@ -115,6 +119,11 @@ def ties_left_out(x, y):
 
 def means(x, y):
     return float(x.mean() > y.mean())
+
+
+def run_by_run(x, y):
+    m = min(len(x), len(y))
+    return ((x[:m] > y[:m]) + 0.5 * (x[:m] == y[:m])).mean()
 
 
 def turned(x, y):
@@ -143,6 +152,14 @@ def last(runs, evaluate):
     return [evaluate(checkpoints[-1], 1) for checkpoints in runs.values()]
 
 
+def value_handed_over(runs, evaluate):
+    return [evaluate(max(evaluate(c, 0) for c in checkpoints), 1) for checkpoints in runs.values()]
+
+
+def index_handed_over(runs, evaluate):
+    return [evaluate(np.argmax([evaluate(c, 0) for c in checkpoints]), 1) for checkpoints in runs.values()]
+
+
 def says(**changes):
     """A reading with some answers changed."""
     return lambda: {**ch06.reading(), **changes}
@@ -160,14 +177,15 @@ MUTANTS = {
         within_twice,
         mutate(ch06.seed_error, "mean(1)", "max(1)"),
     ],
-    "6.3": [ninety, single_seeds, bell, own_redraws, redrawn_median, redrawn_iqm, extremes, upside_down],
-    "6.4": [strictly, ties_win, ties_left_out, means, turned],
-    "6.5": [released, all_seeds_best, dropped, other_set, last],
+    "6.3": [ninety, single_seeds, bell, own_redraws, redrawn_median, redrawn_iqm, extremes, upside_down, fractions],
+    "6.4": [strictly, ties_win, ties_left_out, means, run_by_run, turned],
+    "6.5": [released, all_seeds_best, dropped, other_set, last, value_handed_over, index_handed_over],
     "6.6": [
         says(verdict="confirmed"),
         says(verdict="refuted"),
         says(unequal="seeds"),
         says(optimistic="tuning"),
         says(null=0.5),
+        says(null=7 / 8),
     ],
 }

@@ -84,11 +84,16 @@ def check_iqm(iqm):
     with warnings.catch_warnings():  # the mean of an empty slice is told by the line below
         warnings.simplefilter("ignore")
         got = iqm(np.array([1.0, 2.0, 6.0]))
+    require(
+        not (np.shape(got) == () and isinstance(got, (float, np.floating)) and np.isnan(got)),
+        "iqm([1, 2, 6]) returned nan: it took the mean of no score at all.",
+        hint="a quarter of three, rounded down, is 0: nothing goes. What is x[0:-0]? Count the end from the left instead",
+    )
     expect(
         got,
         3.0,
         call="iqm([1, 2, 6])",
-        hint="a quarter of three, rounded down, is nothing: with three seeds it is the mean. Mind that x[0:-0] is empty",
+        hint="a quarter of three, rounded down, is nothing: with three seeds it is the mean",
     )
 
 
@@ -156,6 +161,26 @@ def bootstrap_interval(x, indices):
     return low, high
 
 
+def wrong_intervals(x, indices):
+    """[(what a usual mistake gives for these scores and redraws, its hint), ...]"""
+    redrawn = x[indices]
+    means, outer = redrawn.mean(1), [2.5, 97.5]
+    fractions = "np.percentile counts from 0 to 100: 0.025 is a fortieth of one percent there"
+    bell = 1.96 * means.std()
+    return [
+        (np.percentile(means, [0.025, 0.975]), fractions),
+        (np.percentile(means, [5, 95]), "this is the middle 90 %: leave 2.5 % on each side"),
+        (np.percentile(means, outer)[::-1], "first the low end, then the high one"),
+        ([means.min(), means.max()], "these are the smallest and the largest redrawn mean: leave 2.5 % out on each side"),
+        (np.percentile(np.median(redrawn, 1), outer), "these are percentiles of redrawn medians: the task asks for means"),
+        (np.percentile(study.iqm(redrawn), outer), "these are percentiles of redrawn IQMs: the task asks for means"),
+        (np.percentile(x, outer), "these are percentiles of the scores: the redraws are not used"),
+        (np.percentile(redrawn, outer), "these are percentiles of single seeds: take a mean over each row first"),
+        (np.percentile(redrawn.mean(0), outer), "the mean runs over the redraws here: a row is one redraw"),
+        ([means.mean() - bell, means.mean() + bell], "this assumes a bell: the percentile interval reads the means themselves"),
+    ]
+
+
 @exercise(
     "6.3",
     title="a bootstrap interval",
@@ -174,35 +199,18 @@ def bootstrap_interval(x, indices):
     ),
 )
 def check_bootstrap_interval(bootstrap_interval):
+    x, indices = np.array([1.0, 2.0, 6.0]), np.array(list(product(range(3), repeat=3)) * 10)
+    by_hand = "by hand: the mean 1 has a share of 1/27 = 3.7 %, more than the 2.5 % that are left out"
+    got = pair(bootstrap_interval(x.copy(), indices))
+    call = "bootstrap_interval([1, 2, 6], all 27 redraws, ten times each)"
+    expect(got, (1.0, 6.0), call=call, hint=meant(got, wrong_intervals(x, indices), by_hand))
     x = np.array([1.0, 2.0, 6.0, 10.0, 11.0, 15.0, 20.0, 40.0])
     indices = np.random.default_rng(0).integers(0, 8, (400, 8))
-    redrawn = x[indices]
-    means, outer = redrawn.mean(1), [2.5, 97.5]
     got = pair(bootstrap_interval(x.copy(), indices))
-    known = [
-        (np.percentile(means, [5, 95]), "this is the middle 90 %: leave 2.5 % on each side"),
-        (np.percentile(means, outer)[::-1], "first the low end, then the high one"),
-        ([means.min(), means.max()], "these are the smallest and the largest redrawn mean: leave 2.5 % out on each side"),
-        (np.percentile(np.median(redrawn, 1), outer), "these are percentiles of redrawn medians: the task asks for means"),
-        (np.percentile(study.iqm(redrawn), outer), "these are percentiles of redrawn IQMs: the task asks for means"),
-        (np.percentile(x, outer), "these are percentiles of the scores: the redraws are not used"),
-        (np.percentile(redrawn, outer), "these are percentiles of single seeds: take a mean over each row first"),
-        (np.percentile(redrawn.mean(0), outer), "the mean runs over the redraws here: a row is one redraw"),
-        (
-            [means.mean() - 1.96 * means.std(), means.mean() + 1.96 * means.std()],
-            "this assumes a bell: the percentile interval reads the means themselves",
-        ),
-    ]
-    otherwise = "one mean for each row of `x[indices]`, then np.percentile(means, [2.5, 97.5]); no redraws of your own"
-    low, high = np.percentile(means, outer)
-    expect(got, (float(low), float(high)), call="bootstrap_interval(8 scores, 400 redraws)", hint=meant(got, known, otherwise))
-    indices = np.array(list(product(range(3), repeat=3)) * 10)
-    expect(
-        pair(bootstrap_interval(np.array([1.0, 2.0, 6.0]), indices)),
-        (1.0, 6.0),
-        call="bootstrap_interval([1, 2, 6], all 27 redraws, ten times each)",
-        hint="the mean 1 has a share of 1/27 = 3.7 %, more than the 2.5 % that are left out",
-    )
+    low, high = np.percentile(x[indices].mean(1), [2.5, 97.5])
+    otherwise = "one mean for each redraw (a row), then two percentiles of these means; no redraws of your own"
+    hint = meant(got, wrong_intervals(x, indices), otherwise)
+    expect(got, (float(low), float(high)), call="bootstrap_interval(8 scores, 400 redraws)", hint=hint)
 
 
 # ------------------------------------------------------------------------------------------------ 6.4
@@ -230,21 +238,30 @@ def improvement(x, y):
     ),
 )
 def check_improvement(improvement):
+    paired = "run by run: the first of X meets the first of Y only; here every run of X meets every run of Y, six pairs"
     x, y = np.array([3.0, 5.0]), np.array([1.0, 3.0, 6.0])
-    got = improvement(x, y)
+    try:
+        got = improvement(x, y)
+    except ValueError as error:
+        require("broadcast" not in str(error), f"improvement([3, 5], [1, 3, 6]) stopped: {error}", hint=paired)
+        raise
+    same_length = np.array([1.0, 1.0, 1.0]), np.array([0.0, 0.0, 100.0])
+    by_mean = "this compares two means; how often does a single run win?"
+    if isinstance(got, (int, float, np.number)) and got == 1:  # both mistakes give 1 here; equal lengths tell them apart
+        by_mean = paired if np.isclose(np.asarray(improvement(*same_length), float), 2 / 3).all() else by_mean
     known = [
         (3 / 6, "a tie counts one half, not nothing"),
         (4 / 6, "a tie counts one half, not one"),
         (2.5 / 6, "this is the probability that Y is above X"),
         (3.5, "divide by the number of pairs"),
         (3 / 5, "a tie is a pair too: half a win out of six pairs"),
-        (1.0, "this compares two means; how often does a single run win?"),
+        (1.0, by_mean),
     ]
     hint = meant(got, known, "wins 3>1, 5>1, 5>3; the tie 3=3 counts one half; six pairs")
     expect(got, 3.5 / 6, call="improvement([3, 5], [1, 3, 6])", hint=hint)
-    expect(improvement(y, x), 2.5 / 6, call="improvement([1, 3, 6], [3, 5])", hint="the other way round: 1 less the first")
+    expect(improvement(y, x), 2.5 / 6, call="improvement([1, 3, 6], [3, 5])", hint="the other way round: 1 minus the first")
     expect(
-        improvement(np.array([1.0, 1.0, 1.0]), np.array([0.0, 0.0, 100.0])),
+        improvement(*same_length),
         2 / 3,
         call="improvement([1, 1, 1], [0, 0, 100])",
         hint="it counts who is ahead and not by how much",
@@ -255,7 +272,7 @@ def check_improvement(improvement):
 
 
 def fair_scores(runs, evaluate):
-    """runs {seed: [checkpoint, ...]}; evaluate(checkpoint, episodes) -> mean return on that set of episodes, 0 or 1
+    """runs {seed: [checkpoint, ...]}; evaluate(checkpoint, episode_set) -> mean return on that set of episodes, 0 or 1
     -> list of one score for each seed"""
     scores = []
     for checkpoints in runs.values():
@@ -265,13 +282,27 @@ def fair_scores(runs, evaluate):
 
 
 class Table:
-    """Checkpoints are names; their returns on the two sets of episodes are looked up."""
+    """Checkpoints are names; their returns on the two sets of episodes are looked up. What is no checkpoint is told."""
 
     def __init__(self, returns):
         self.returns = returns
 
-    def __call__(self, checkpoint, episodes):
-        return self.returns[checkpoint][episodes]
+    def __call__(self, checkpoint, episode_set):
+        wrong = None
+        if isinstance(checkpoint, (int, np.integer)):
+            wrong = "the place of a checkpoint in its list", "take the checkpoint that stands at that place out of the list"
+        elif isinstance(checkpoint, (float, np.floating)):
+            wrong = "a return", "the largest return does not say whose it was: which checkpoint had it?"
+        elif isinstance(checkpoint, (list, tuple)):
+            wrong = "a list", "one checkpoint of the seed's list at a time"
+        if wrong is not None:
+            require(False, f"evaluate was given {wrong[0]}, {checkpoint}: it takes the checkpoint itself.", hint=wrong[1])
+        require(
+            episode_set in (0, 1),
+            f"evaluate(checkpoint, {episode_set!r}): the second argument names a set of episodes.",
+            hint="0, the validation episodes, or 1, the test episodes; it is no number of episodes",
+        )
+        return self.returns[checkpoint][episode_set]
 
 
 def random_runs(g):
@@ -333,7 +364,7 @@ def reading():
     hints=[
         "verdict: does the interval of the difference exclude 0? unequal: which row gives one side more than the other?",
         "optimistic: which row rewards luck, on both sides (section 6)? null: section 7, eight settings against one.",
-        "An interval that holds 0 shows no difference. The rows are `tuning` and `metric`. Best of k against 1: k / (k + 1).",
+        "An interval that holds 0 shows no difference. The rows are `tuning` and `metric`. Best of m against 1: m / (m + 1).",
     ],
     difficulty=2,
     importance=5,
@@ -348,48 +379,42 @@ def check_reading(reading):
     require(
         set(got) == keys, f"reading() returned the keys {sorted(map(str, got))}.", hint="verdict, unequal, optimistic, null"
     )
-    verdict_hints = {
-        "confirmed": "[-3, 27] holds 0: these runs do not exclude that B is worse",
-        "refuted": "[-3, 27] holds 12 and 27 too: that B is better is not excluded; it is not shown",
+    verdicts = {
+        "confirmed": "hold the interval [-3, 27] against the row `margin`: does all of it lie where the card asks?",
+        "refuted": "refuted means that all of [-3, 27] lies below the margin; does it?",
     }
-    expect(
-        "no difference shown" if got["verdict"] == "no difference" else got["verdict"],
-        "no difference shown",
-        call='reading()["verdict"]',
-        hint=verdict_hints.get(got["verdict"], "one of: confirmed, no difference shown, refuted"),
-    )
+
+    def chosen(key, right, reasons, otherwise):  # a choice among words: a reason, and not the right word
+        hint = reasons.get(got[key], otherwise) if isinstance(got[key], str) else otherwise
+        require(got[key] in right, f'reading()["{key}"] is {got[key]!r}: not this one.', hint=hint)
+
+    chosen("verdict", ("no difference shown", "no difference"), verdicts, "one of: confirmed, no difference shown, refuted")
     unequal = {
         "seeds": "five of each: few, but equal",
         "budget": "the same number of environment steps",
         "metric": "the same for both sides: biased, but equally",
         "margin": "it is the same rule for both",
     }
-    expect(
-        got["unequal"],
-        "tuning",
-        call='reading()["unequal"]',
-        hint=unequal.get(got["unequal"], "a row of the card: metric, margin, budget, tuning or seeds"),
-    )
+    chosen("unequal", ("tuning",), unequal, "a row of the card: metric, margin, budget, tuning or seeds")
     optimistic = {
         "tuning": "that is unequal already; which row makes *both* look better than they are?",
         "seeds": "few seeds make it unsure, not high",
         "budget": "a budget is no estimate",
+        "margin": "the margin is a bar for the difference; it moves neither side's number",
     }
-    expect(
-        got["optimistic"],
-        "metric",
-        call='reading()["optimistic"]',
-        hint=optimistic.get(got["optimistic"], "a row of the card; think of the maximum of many noisy numbers"),
-    )
-    null = {1 / 2: "with one setting on each side", 7 / 8: "eight settings of B and one of A: nine groups in all"}
-    close = [hint for value, hint in null.items() if isinstance(got["null"], (int, float)) and abs(got["null"] - value) < 1e-3]
-    expect(
-        got["null"],
-        8 / 9,
-        call='reading()["null"]',
-        hint=(close + ["nine equal groups; the largest mean is one of B's eight with which probability?"])[0],
-        rtol=1e-2,
-    )
+    chosen("optimistic", ("metric",), optimistic, "a row of the card; which of them rewards luck?")
+    null = {
+        1 / 2: "one half holds for one setting on each side; here the new one has more groups to choose from",
+        7 / 8: "how many groups of runs are there in all? The old one has a group too",
+        1 / 8: "how many groups of runs are there in all, and how many of them are the new one's?",
+        1 / 9: "this is the probability that the old one is ahead",
+        1.0: "not for sure: now and then the old one's only group is the largest of all",
+    }
+    value = float(got["null"]) if isinstance(got["null"], (int, float, np.number)) else float("nan")
+    close = [hint for wrong, hint in null.items() if abs(value - wrong) < 1e-3]
+    otherwise = "count the equal groups of runs, old and new; each is equally likely to have the largest mean"
+    hint = (close + ["a number between 0 and 1" if not 0 <= value <= 1 else otherwise])[0]
+    require(abs(value - 8 / 9) < 0.01, f'reading()["null"] is {got["null"]!r}: not this probability.', hint=hint)
 
 
 QUIZ = Quiz(
@@ -443,7 +468,7 @@ QUIZ = Quiz(
             "A new method was tuned over 9 settings, the old one ran with 1, and in truth they are the same. How often is the "
             "new one ahead?",
             {
-                "a": ("in 9 of 10 comparisons", "ten equal groups, nine of them its own: k / (k + 1)"),
+                "a": ("in 9 of 10 comparisons", "ten equal groups, nine of them its own: m / (m + 1) with m = 9"),
                 "b": ("in half of them", "that holds for one setting each"),
                 "c": ("in all of them", "the old one's single group is the largest of ten once in a while"),
             },
