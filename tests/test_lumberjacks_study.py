@@ -60,6 +60,8 @@ def test_habits_account_for_every_reward():
         h = forest.habits(env, player, 32)
         assert h.mean == pytest.approx(240 - 2 * h.steps - 10 * h.alone - 20 * h.left)
         assert 0 <= h.blind <= 1 and 0 <= h.still <= 1
+        assert h.alone + h.shared + h.strong + h.left == pytest.approx(12)  # each tree has one fate
+        assert h.error == pytest.approx(0) if player is stay else h.error > 0
     assert h.steps == 30 and h.alone == 0 and h.left == 12 and h.still == (h.blind > 0)
     rule = forest.habits(clearing(), forest.together, 64)
     assert rule.alone < 1 and rule.left == 0 and rule.still == 0
@@ -119,7 +121,7 @@ def test_forgets_plays_on_its_present_input_alone():
     o = env.reset(seed=0)
     first = wiped.act(o, wiped.initial_carry(4), False, torch.Generator())
     assert not first.carry["hidden"].any() and torch.equal(first.carry["last_action"], first.actions)
-    assert forest.returns_of(env, wiped, episodes=4).shape == (4,)
+    assert forest.habits(env, wiped, 4).steps == 6
 
 
 def test_last_returns_and_the_interval():
@@ -153,21 +155,79 @@ def test_learners_with_different_budgets():
     assert "absent" not in forest.what_was_run(frame, ("QMIX", "VDN"))
 
 
+def episode_of(env):
+    team, other = small_team(env), small_team(env, 1)
+    return forest.record_episode(env, team, seed=1), {"one": team.mixer, "other": other.mixer}
+
+
+def test_signs_given_back():
+    """Share 0 is the mixer itself; a weight of -2 counts 2 (1 - 2 share), so that nothing can break up to one half."""
+    episode, mixers = episode_of(clearing(episode_limit=6))
+    q, states = episode.q.max(-1).values, episode.states
+    for mixer in mixers.values():
+        assert torch.allclose(forest.signs_back(mixer, 0.0)(q, states), mixer(q, states), atol=1e-5)
+        below = forest.where_igm_breaks(episode, mixer, (0.0, 0.2, 0.5))
+        assert below.shape == (3, 6) and not below.any()
+        far = forest.where_igm_breaks(episode, mixer, (0.7, 1.0))
+        for broken, share in zip(far, (0.7, 1.0)):  # state by state the same as from its table
+            tables = [forest.table_of(forest.signs_back(mixer, share), q, s) for q, s in zip(episode.q, episode.states)]
+            assert broken.tolist() == [forest.lost(table, q) > 1e-6 for table, q in zip(tables, episode.q)]
+    with pytest.raises(ValueError, match="from 0"):
+        forest.signs_back(mixers["one"], 1.5)
+
+    class Written(torch.nn.Module):
+        """Writes w1 = (1, -2), w2 = 1, biases 0, whatever the state."""
+
+        embed, w1, w2 = 1, staticmethod(lambda s: torch.tensor([1.0, -2.0])), staticmethod(lambda s: torch.ones(1))
+        b1 = v = staticmethod(lambda s: torch.zeros(1))
+
+    q, state = torch.tensor([[0.0, 1.0], [0.0, 2.0]]), torch.zeros(3)
+    for share, weight in ((0.0, 2.0), (0.25, 1.0), (0.5, 0.0)):
+        table = forest.table_of(forest.signs_back(Written(), share), q, state)
+        assert torch.allclose(table, torch.tensor([[0.0, 2 * weight], [1.0, 1 + 2 * weight]])) and forest.lost(table, q) == 0
+    table = forest.table_of(forest.signs_back(Written(), 1.0), q, state)
+    assert table.argmax() == 2 and forest.lost(table, q) == pytest.approx(1 - (np.exp(-3) - 1))  # (1, 0) beats (1, 1)
+
+
 def test_the_mixers_pictures():
     env = clearing(episode_limit=6)
-    team, other = small_team(env), small_team(env, 1)
-    episode = forest.record_episode(env, team, seed=1)
-    mixers = {"one": team.mixer, "other": other.mixer}
-    titles = [forest.plot_mixer(episode, mixers, name, step).axes[1].get_title("left") for name in mixers for step in (0, 5)]
-    assert len(set(titles)) >= 3 and titles[:2] != titles[2:]
-    figure = forest.plot_mixer(episode, mixers, "one", who="game 7")
-    assert figure.get_suptitle() == "one mixer; game 7"
-    assert "steepest rise of $Q_{tot}$" in figure.axes[2].get_legend_handles_labels()[1]
-    assert forest.mixer_explorer(episode, mixers).figure is not None
-    strip = forest.plot_filmstrip(episode, mixers, (0, 3, 99), who="game 7")  # 99: the last state there is
-    titles = [ax.get_title("left") or ax.get_title() for ax in strip.axes]
-    assert len(strip.axes) == 3 * 4 and titles[:3] == ["state 0", "state 3", "state 5"]
-    one, other_row = titles[4:7], titles[8:11]  # three states of each mixer: the credits are the mixer's own
-    assert len({*one, *other_row}) == 6 and strip.get_suptitle().startswith("game 7")
+    episode, mixers = episode_of(env)
+    figure = forest.plot_choice(episode, mixers, "one", 99, 0.5, who="game 7")  # 99: the last state there is
+    assert figure.get_suptitle().endswith("one mixer\ngame 7") and figure.axes[0].get_title("left") == "state 5"
+    assert [ax.get_title("left").splitlines()[1] for ax in figure.axes[1:3]] == ["own best = team's best"] * 2
+    pushed = forest.plot_choice(episode, mixers, "one", 0, push=2.0)
+    assert pushed.axes[1].get_xticklabels()[0].get_text() == f"stay\n{episode.q[0, 1, 0] + 2:.2f}"
+    assert torch.equal(episode.q[0], episode_of(env)[0].q[0])  # the push stays in the picture
+    assert forest.choice_explorer(episode, mixers, step=3).figure is not None
+    strip = forest.plot_credits(episode, mixers, (0, 3, 99), who="game 7")
+    titles = [ax.get_title("left") for ax in strip.axes]
+    assert titles == ["state 0", "state 3", "state 5", "credits by the one mixer", "credits by the other mixer"]
+    assert strip.get_suptitle() == "game 7" and len(strip.axes[3].lines[0].get_ydata()) == 6
     tables = {"as described": forest.where_trees_fall(env, 8)}
     assert "96 trees" in forest.plot_where_trees_fall(tables, "t").get_suptitle()
+
+
+def test_pictures_with_views():
+    """The same world, spec and all; only the picture differs, by the frames of what each lumberjack sees."""
+    plain, framed = clearing(), forest.ShowsViews(num_envs=4, device="cpu")
+    assert plain.spec == framed.spec
+    plain.reset(seed=3), framed.reset(seed=3)
+    a, b = plain.frame(), framed.frame()
+    changed = (a != b).any(-1)
+    assert a.shape == b.shape and 0.01 < changed.mean() < 0.2
+    assert {tuple(x) for x in b[changed].tolist()} <= set(map(tuple, forest.COLOURS[:2]))
+
+
+def test_what_rose_and_how_far_two_runs_are_one():
+    rows = [("QMIX", s, t, float(t)) for s in range(3) for t in range(0, 200_001, 10_000)]
+    rows += [("VDN", s, t, float(min(t, 80_000))) for s in range(2) for t in range(0, 100_001, 10_000)]
+    frame = pd.DataFrame(rows, columns=["algorithm", "seed", "env_steps", "return_mean"])
+    head, qmix, vdn = forest.rising(frame).splitlines()
+    assert "80,000 to 90,000" in head and "90,000 to 100,000" in head
+    assert " ".join(qmix.split()) == (
+        "QMIX 90000 (90000 to 90000) 95000 (95000 to 95000) 3 of 3 190000 (190000 to 190000) 3 of 3"
+    )
+    assert vdn.split()[-3:] == ["0", "of", "2"]
+    history = [{"env_steps": t, "return_mean": float(t if t < 50_000 else 0)} for t in range(0, 200_001, 10_000)]
+    assert forest.equal_until(history, frame, "QMIX", 0) == 40_000
+    assert forest.equal_until(history[1:], frame, "QMIX", 0) == 0

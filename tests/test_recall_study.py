@@ -1,4 +1,5 @@
-"""Chapter 03's recall experiment: every episode once, exact returns, a stack of seeds that is what single teams are."""
+"""Chapter 03's recall experiment: every episode once, exact returns, a stack of seeds that is what single teams are; and the
+sentences that its checks have for known mistakes."""
 
 import itertools
 
@@ -13,6 +14,8 @@ import torch
 
 import marlcourse as mc
 from marlcourse.course import recall_study as recall
+from marlcourse.course.checks import ch03
+from marlcourse.course.exercises import ExerciseIncomplete, mutate
 from marlcourse.envs.two_rooms import TwoRooms
 
 
@@ -107,8 +110,25 @@ def test_pictures():
     left, right = recall.plot_breaks(fits, "t").axes
     assert [t.get_text() for t in left.get_yticklabels()] == ["as it is", "other"]
     honest = fits["as it is"].last[:, None] * 0.99 ** np.arange(3, -1, -1)
-    drawn = np.array([dots.get_offsets()[:, 0] for dots in right.collections[:4]]).T
-    assert np.allclose(drawn, fits["as it is"].q_tot - honest)  # a team's belief is held against what that team earns
+    drawn = right.collections[0].get_offsets()[:, 0]
+    assert np.allclose(drawn, np.sort(np.abs(fits["as it is"].q_tot - honest).max(1)))  # held against what that team earns
+
+
+def test_what_a_forgetful_team_believes_and_a_stop_that_is_said(monkeypatch):
+    fit = recall.train("forgetful", seeds=range(3), updates=60)
+    told = recall.beliefs(fit)
+    assert list(told) == [0, 1, 2] and all(values.shape == (3,) for values in told.values())
+    share = (told[0] + 2 * told[1] + told[2]) / 4  # of the four pairs of lamps one is right, one wrong, two half right
+    assert np.allclose(share, fit.q_tot[:, -1], atol=1e-5)
+    assert fit.stopped == recall.cut_short(fit) == ""
+    monkeypatch.setattr(recall, "stoppable", lambda steps, *args, **kwargs: list(steps)[:7])
+    short = recall.train("GRU", seeds=range(2), updates=60)
+    assert short.updates == [0, 5, 7] and len(short.returns) == 3
+    assert "GRU stopped after 7 of 60 updates" in recall.cut_short(fit, short)
+    figure = recall.plot_recall(fit, short)
+    assert any("stopped after 7 of 60" in text.get_text() for text in figure.legends[0].get_texts())
+    assert "stopped" in recall.plot_breaks({"a": short}).axes[0].get_yticklabels()[0].get_text()
+    assert "stopped" in recall.plot_reach({(2, 0.0): short}).axes[0].get_xticklabels()[0].get_text()
 
 
 @pytest.mark.learning
@@ -137,3 +157,76 @@ def test_a_gru_learns_what_no_forgetful_team_can():
     gru = recall.train("GRU", agent=Agent, seeds=range(4), updates=160)
     assert gru.solved >= 3 and (gru.wiped == 0.25).all()
     assert (recall.train("forgetful", seeds=range(4), updates=160).last == 0.25).all()
+
+
+def half_squares(*args):
+    return 0.5 * ch03.td_loss(*args)
+
+
+def reward_deleted(q_tot, next_q_tot, reward, terminated, mask, gamma):
+    y = (1 - terminated.float()) * (reward + gamma * next_q_tot.detach())
+    return (mask * (q_tot - y) ** 2).sum() / mask.sum()
+
+
+def in_place(from_x, from_h, h):
+    new = ch03.gru_step(from_x, from_h, h)
+    return h.copy_(new)
+
+
+def overwrites(online, target, avail):
+    online[~avail] = -1e10
+    return ch03.double_q(online, target, avail)
+
+
+def bias_outside(q, state, nets):
+    inside = {**nets, "b1": lambda s: torch.zeros_like(nets["b1"](s))}
+    w2 = nets["w2"](state).abs()
+    return ch03.mix(q, state, inside) + (nets["b1"](state) * w2).sum(-1)
+
+
+def found_by(joint_actions):
+    """The best of what `joint_actions` lists, by a search that starts from -inf."""
+    return lambda q, mixer: max(
+        joint_actions(range(q.shape[1]), len(q)), key=lambda u: float(mixer(q[range(len(q)), list(u)])), default=None
+    )
+
+
+def never_above_zero(q, mixer):
+    best = found_by(lambda a, n: itertools.product(a, repeat=n))(q, mixer)
+    return best if float(mixer(q[range(len(q)), list(best)])) > 0 else None
+
+
+def by_numbers(q, mixer):
+    return ch03.best_joint_action(torch.arange(q.shape[1]).float().expand(len(q), -1), mixer)
+
+
+@pytest.mark.parametrize(
+    "check, answer, words",
+    [
+        (ch03.check_gru_step, in_place, "has overwritten one of its inputs"),
+        (ch03.check_double_q, overwrites, "has overwritten one of its inputs"),
+        (ch03.check_double_q, lambda on, target, avail: ch03.double_q(on, target, ~avail), "the wrong way round"),
+        (ch03.check_double_q, lambda on, target, avail: ch03.double_q(target, on, avail), "changed places"),
+        (ch03.check_td_loss, half_squares, "no factor 1/2"),
+        (ch03.check_td_loss, lambda *args: ch03.td_loss(*args).item(), "returned a float"),
+        (ch03.check_td_loss, reward_deleted, "was deleted"),
+        (ch03.check_mix, bias_outside, "added after ELU"),
+        (ch03.check_mix, mutate(ch03.mix, ".abs()", ".exp()"), "QMIX takes the absolute value"),
+        (ch03.check_mix, mutate(ch03.mix, ' + nets["v"](state).squeeze(-1)', ""), "v is missing"),
+        (ch03.check_mix, mutate(ch03.mix, ' + nets["b1"](state))', ")"), "b1 is missing"),
+        (ch03.check_best_joint_action, lambda q, mixer: tuple(torch.tensor(ch03.best_joint_action(q, mixer))), "Tensor in it"),
+        (ch03.check_best_joint_action, never_above_zero, "no Q_tot is above 0"),
+        (ch03.check_best_joint_action, found_by(itertools.permutations), "permutations"),
+        (ch03.check_best_joint_action, by_numbers, "NUMBERS"),
+        (ch03.check_ma_gym_move, lambda *args: list(ch03.ma_gym_move(*args)), "a list is never equal to a tuple"),
+        (
+            ch03.check_ma_gym_move,
+            lambda *args: {m: ch03.ma_gym_move(*m) for m in itertools.product(range(5), repeat=3)}.get(args),
+            "looks the move up",
+        ),
+    ],
+)
+def test_a_known_mistake_has_its_own_sentence(check, answer, words):
+    with pytest.raises(ExerciseIncomplete) as error:
+        check.verify(answer)
+    assert words in str(error.value) and len(str(error.value).splitlines()) == 2

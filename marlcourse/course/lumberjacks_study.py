@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import comb
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..algorithms.qmix import QMIX
-from ..core import Action, Algorithm
+from ..core import Action
 from ..credit import credit
-from ..envs.lumberjacks import Lumberjacks
+from ..envs.lumberjacks import COLOURS, Lumberjacks
 from ..exploration import Schedule
-from ..rollout import Collector
+from ..nets.mixers import MonotonicMixer
 from ..seeds import make_generator
 
 CEILING = 12 * (2 * 10 - 2)  # twelve trees, one a step, both lumberjacks on each: no play of the game as described earns more
 BEST_REACHABLE = 12 * 16 / 25  # trees that grow in ma-gym's reach, on average
 
-# Settings for a short run: larger steps, exploring over the first half only. All learners alike; chosen once, on QMIX.
+# Settings for a short run: a larger learning rate, exploring over the first half only. All alike; chosen once, on QMIX.
 QUICK = dict(lr=1e-3, optimizer=torch.optim.Adam, target_every=50, updates_per_collect=8)
 
 
@@ -86,15 +88,19 @@ def play_rule(env: Lumberjacks, rule, episodes: int = 512, seed: int = 0) -> tup
 
 @dataclass(frozen=True)
 class Habits:
-    """A game on average. ``steps`` it took, trees felled by one lumberjack ``alone``, trees ``left`` at the end; ``blind``:
-    the share of a lumberjack's steps with no tree in its 3 x 3 cells, ``still``: the share of those in which it stays.
+    """A game on average. ``steps`` it took; weak trees felled by one lumberjack ``alone`` and by both (``shared``), ``strong``
+    trees felled (always by both), trees ``left`` at the end; ``blind``: the share of a lumberjack's steps with no tree in its
+    3 x 3 cells, ``still``: the share of those in which it stays. ``error``: the standard error of ``mean`` over the games.
 
     mean = 20 per tree of the game - 2 steps - 10 alone - 20 left (12 trees: 240), in the game as described.
     """
 
     mean: float
+    error: float
     steps: float
     alone: float
+    shared: float
+    strong: float
     left: float
     blind: float
     still: float
@@ -102,15 +108,16 @@ class Habits:
 
 @torch.no_grad()
 def habits(env: Lumberjacks, player, episodes: int = 256, seed: int = 0) -> Habits:
-    """How ``player``, a team or a ``rule(env) -> actions [B,N]``, plays whole greedy episodes."""
+    """How ``player``, a team or a ``rule(env) -> actions [B,N]``, plays whole greedy episodes; the same games for the same
+    seed, whoever plays."""
     copy, generator = env.fresh(episodes), make_generator(torch.device("cpu"), seed, "habits")
     observation = copy.reset(seed=seed)
     carry = player.initial_carry(episodes) if hasattr(player, "initial_carry") else None
-    total = steps = alone = blind = still = 0.0
+    total, count = torch.zeros(episodes), dict.fromkeys(("steps", "alone", "shared", "strong", "blind", "still"), 0.0)
     rows = torch.arange(episodes).unsqueeze(1)
     for _ in range(env.spec.episode_limit):
         playing, (agents, trees) = copy.running.clone(), _cells(copy)
-        near = torch.nn.functional.max_pool2d((trees > 0).float().unsqueeze(1), 3, 1, 1).squeeze(1)
+        near = F.max_pool2d((trees > 0).float().unsqueeze(1), 3, 1, 1).squeeze(1)
         nothing = playing.unsqueeze(1) & (near[rows, agents[..., 0], agents[..., 1]] == 0)  # [B,N]
         if carry is None:
             actions = player(copy)
@@ -123,14 +130,40 @@ def habits(env: Lumberjacks, player, episodes: int = 256, seed: int = 0) -> Habi
             (rows, after[..., 0], after[..., 1]), torch.ones_like(rows), accumulate=True
         )
         fell = (trees > 0) & (left == 0) & playing.view(-1, 1, 1)
-        total, steps = total + float(step.reward.sum()), steps + float(playing.sum())
-        alone += float((fell & (on == 1)).sum())
-        blind += float(nothing.sum())
-        still += float((nothing & (after == agents).all(-1)).sum())
+        total += step.reward
+        now = {"steps": playing, "alone": fell & (on == 1), "shared": fell & (on > 1) & (trees == 1)}
+        now |= {"strong": fell & (trees > 1), "blind": nothing, "still": nothing & (after == agents).all(-1)}
+        for name, which in now.items():
+            count[name] += float(which.sum())
         observation = step.observation
-    remaining = float((_cells(copy)[1] > 0).sum())
-    of_a_game = (x / episodes for x in (total, steps, alone, remaining))
-    return Habits(*of_a_game, blind=blind / (steps * env.spec.n_agents), still=still / max(blind, 1.0))
+    steps, blind, still = count["steps"], count.pop("blind"), count.pop("still")
+    return Habits(
+        mean=float(total.mean()),
+        error=float(total.std()) / episodes**0.5,
+        **{name: value / episodes for name, value in count.items()},
+        left=float((_cells(copy)[1] > 0).sum()) / episodes,
+        blind=blind / (steps * env.spec.n_agents),
+        still=still / max(blind, 1.0),
+    )
+
+
+class ShowsViews(Lumberjacks):
+    """The same world; its pictures mark the cells that each lumberjack sees, in the lumberjack's colour."""
+
+    def frame(self, index: int = 0) -> np.ndarray:
+        picture, edge, cell = super().frame(index).copy(), 4, 72
+        for i, place in enumerate(self.state["agents"][index].tolist()):
+            row, column = place // self.width - self.view, place % self.width - self.view
+            low = [max(x - self.view, 0) for x in (row, column)]
+            high = [min(x + self.view + 1, self.size) for x in (row, column)]
+            inset = 3 + 6 * i  # so that views that coincide can both be seen
+            top, left = 44 + low[0] * cell + inset, 12 + low[1] * cell + inset
+            bottom, right = 44 + high[0] * cell - inset, 12 + high[1] * cell - inset
+            for part in ((slice(top, top + edge), slice(left, right)), (slice(bottom - edge, bottom), slice(left, right))):
+                picture[part] = COLOURS[i % len(COLOURS)]
+            for part in ((slice(top, bottom), slice(left, left + edge)), (slice(top, bottom), slice(right - edge, right))):
+                picture[part] = COLOURS[i % len(COLOURS)]
+        return picture
 
 
 def random_rule(seed: int = 0):
@@ -366,6 +399,37 @@ def common_steps(frame) -> int:
     return int(frame.groupby(["algorithm", "seed"])["env_steps"].max().min())
 
 
+def rising(frame) -> str:
+    """In words: for each learner the greedy return, mean over seeds with the lowest and the highest seed, in the two last
+    tenths of the steps that all runs have, and in the last tenth of its own run where that is longer; beside each the number
+    of seeds that are higher there than in the window before."""
+    shared = common_steps(frame)
+    begin = [round(shared * part, -3) for part in (0.8, 0.9)]
+    heads = [f"{begin[0]:,.0f} to {begin[1]:,.0f}", f"{begin[1]:,.0f} to {shared:,}", "last tenth of its own"]
+    lines = [f"steps {heads[0]:>18} {heads[1]:>19} {'higher on':>11} {heads[2]:>23} {'higher on':>11}"]
+    for name, part in frame.groupby("algorithm", sort=False):
+        early = part[(part["env_steps"] > begin[0]) & (part["env_steps"] <= begin[1])]
+        values = [early.groupby("seed")["return_mean"].mean().to_numpy(), last_returns(part, upto=shared)[name]]
+        if part["env_steps"].max() > 1.1 * shared:
+            values.append(last_returns(part)[name])
+        told = [f"{x.mean():.0f} ({x.min():.0f} to {x.max():.0f})" for x in values]
+        rose = [f"{(b > a).sum()} of {len(a)}" for a, b in itertools.pairwise(values)]
+        line = f"{name:5} {told[0]:>18} {told[1]:>19} {rose[0]:>11}"
+        lines.append(line + (f" {told[2]:>23} {rose[1]:>11}" if len(values) > 2 else ""))
+    return "\n".join(lines)
+
+
+def equal_until(history, frame, algorithm: str = "QMIX", seed: int = 0) -> int:
+    """Up to which environment step the evaluations of one run (``Trainer.history``) equal the committed ones of this seed."""
+    theirs = frame[(frame["algorithm"] == algorithm) & (frame["seed"] == seed)]
+    same = 0
+    for mine, steps, value in zip(history, theirs["env_steps"], theirs["return_mean"]):
+        if mine["env_steps"] != steps or abs(mine["return_mean"] - value) > 1e-3:
+            break
+        same = int(steps)
+    return same
+
+
 def what_was_run(frame, wanted: tuple[str, ...] = ("QMIX", "VDN", "IQL")) -> str:
     """In words: the learners of a committed study with their seeds and steps, those of ``wanted`` that are absent, and what
     may be compared."""
@@ -393,141 +457,170 @@ def difference_interval(a: np.ndarray, b: np.ndarray, draws: int = 5000, seed: i
     return float(a.mean() - b.mean()), float(low), float(high)
 
 
-def plot_mixer(
+# ------------------------------------------------------------------------------------------------ the mixer, state by state
+
+ACTIONS = ("stay", "down", "left", "up", "right")
+OWN, TEAM = dict(ec="#E69F00", lw=3), dict(ec="#B71C1C", lw=2.2, ls=(0, (3, 1.5)))  # how the two choices are framed
+MARKS = {"each agent's own best": OWN, "the team's best": TEAM}
+
+
+def signs_back(mixer: MonotonicMixer, share: float) -> Callable[[Tensor, Tensor], Tensor]:
+    """The mixer with weights (1 - share) |w| + share w: a function of q [...,N] and state [...,S] that gives Q_tot [...].
+
+    Share 0 is QMIX; at 1 the weights are what the hypernetworks wrote, signs and all. A weight written as -2 counts
+    2 (1 - 2 share): none is negative up to a share of 1/2. Raises ValueError for a share outside [0, 1].
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"signs_back takes a share from 0 (|w|) to 1 (w), not {share!r}.")
+    weaken = lambda w: (1 - share) * w.abs() + share * w
+
+    def q_tot(q: Tensor, state: Tensor) -> Tensor:
+        w1 = weaken(mixer.w1(state)).unflatten(-1, (-1, mixer.embed))  # [...,N,E]
+        x = (q.unsqueeze(-1) * w1).sum(-2) + mixer.b1(state)
+        return (F.elu(x) * weaken(mixer.w2(state))).sum(-1) + mixer.v(state).squeeze(-1)
+
+    return q_tot
+
+
+@torch.no_grad()
+def table_of(q_tot: Callable[[Tensor, Tensor], Tensor], q: Tensor, state: Tensor) -> Tensor:
+    """Q_tot of every joint action of two agents at one state [S], from their utilities q [2,A]: [A,A]."""
+    pairs = torch.cartesian_prod(*q)  # [A^2,2]
+    return q_tot(pairs, state.expand(len(pairs), -1)).view(q.shape[1], -1)
+
+
+def lost(table: Tensor, q: Tensor) -> float:
+    """How much Q_tot the team's best joint action has above that of the agents' own best ones; 0 where IGM holds."""
+    own = tuple(q.argmax(-1).tolist())
+    return float(table.max() - table[own])
+
+
+@torch.no_grad()
+def where_igm_breaks(episode: Episode, mixer: MonotonicMixer, shares: Sequence[float]) -> Tensor:
+    """For each share of the signs given back, and each state of the episode, whether IGM is broken: [shares,T], bool."""
+    q, own = episode.q, episode.q.argmax(-1)  # [T,2,A], [T,2]
+    pairs = torch.stack(torch.broadcast_tensors(q[:, 0, :, None], q[:, 1, None, :]), -1)  # [T,A,A,2]
+    states = episode.states[:, None, None].expand(*pairs.shape[:-1], -1)
+    broken = []
+    for share in shares:
+        tables = signs_back(mixer, share)(pairs, states)  # [T,A,A]
+        broken.append(tables.amax((1, 2)) - tables[torch.arange(len(q)), own[:, 0], own[:, 1]] > 1e-6)
+    return torch.stack(broken)
+
+
+def plot_choice(
     episode: Episode,
-    mixers: Mapping[str, torch.nn.Module],
+    mixers: Mapping[str, MonotonicMixer],
     mixer: str,
-    step: int = 0,
+    step: int = 6,
+    signs: float = 1.0,
+    push: float = 0.0,
     who: str = "one greedy game of one team",
 ):
-    """What the mixer does at one state: the clearing, dQ_tot/dQ_i, and Q_tot over Q_1 and Q_2 with every joint action.
+    """Who chooses what at one state: the clearing, Q_tot of all 25 joint actions as QMIX has it (darker is more, each table
+    on a scale of its own), and with some signs of the weights given back (:func:`signs_back`).
 
-    ``mixers`` {name: mixer}; ``mixer`` chooses one (a trained one and an untrained one, say); ``step``: which state of the
-    episode; ``who``: which team and game, for the title. The dots are the 25 joint actions, the star the greedy one; the
-    arrow points where Q_tot rises fastest.
+    ``mixers`` {name: mixer}; ``mixer`` chooses one; ``step``: which state of the episode; ``push``: added to lumberjack 2's
+    utility of "stay"; ``who``: which team and game, for the title. Utilities stand beside the actions. Returns the figure.
     """
     import matplotlib.pyplot as plt
+    from matplotlib.patches import Rectangle
 
-    from ..viz.style import INK, context
+    from ..viz.style import INK, context, readable
 
     step = min(step, len(episode.frames) - 1)
-    network, state, q = mixers[mixer], episode.states[step], episode.q[step]
-    greedy = q.max(-1).values
-    lo, hi = (float(episode.q.quantile(share)) for share in (0.02, 0.98))  # one window for the whole game
-    margin = 0.15 * (hi - lo)
-    axes_q = [torch.linspace(lo - margin, hi + margin, 41)] * 2  # one scale for both: equal credits point along the diagonal
-    points = torch.cartesian_prod(*axes_q)
-    with torch.no_grad():
-        surface = network(points, state.expand(len(points), -1)).view(41, 41).numpy()
-    slope = credit(network, greedy.unsqueeze(0), state.unsqueeze(0))[0]
-    every = credit(network, episode.q.max(-1).values, episode.states).numpy()  # [T,N]
+    network, state, q = mixers[mixer], episode.states[step], episode.q[step].clone()
+    q[1, 0] += push
     with context():
-        figure, (left, middle, right) = plt.subplots(
-            1, 3, figsize=(12.5, 4.1), layout="constrained", width_ratios=(0.85, 1, 1.15)
+        figure, axes = plt.subplots(1, 3, figsize=(10, 3.9), width_ratios=(0.8, 1, 1))  # a fixed layout: quick to draw
+        figure.subplots_adjust(left=0.01, right=0.99, top=0.72, bottom=0.2, wspace=0.3)
+        axes[0].imshow(episode.frames[step][::2, ::2])
+        axes[0].axis("off")
+        axes[0].set_title(f"state {step}", fontsize=12)
+        for ax, share in zip(axes[1:], (0.0, signs)):
+            table = table_of(signs_back(network, share), q, state)
+            image = ax.imshow(table.numpy(), cmap="Blues")
+            own, best = q.argmax(-1).tolist(), divmod(int(table.argmax()), len(ACTIONS))
+            extra = lost(table, q)
+            if extra <= 1e-6:
+                best = own  # a tie is no break
+            for (i, j), half, look in ((own, 0.46, OWN), (best, 0.36, TEAM)):
+                ax.add_patch(Rectangle((j - half, i - half), 2 * half, 2 * half, fill=False, **look))
+                value = float(table[i, j])
+                ink = readable(image.cmap(image.norm(value)))
+                ax.text(
+                    j,
+                    i,
+                    f"{value:.3g}" if abs(value) >= 10 else f"{value:.1f}",
+                    ha="center",
+                    va="center",
+                    color=ink,
+                    fontsize=9,
+                )
+            ax.set_xticks(range(5), [f"{name}\n{value:.2f}" for name, value in zip(ACTIONS, q[1])], fontsize=9)
+            ax.set_yticks(range(5), [""] * 5)
+            ax.set_xlabel("lumberjack 2: action, utility", fontsize=10)
+            ax.grid(False)
+            ax.tick_params(length=0)
+            kind = "weights |w|: QMIX" if share == 0 else f"{share:.2f} of the signs given back"
+            verdict = "own best = team's best" if extra <= 1e-6 else f"own best loses {extra:.3g}"
+            ax.set_title(f"{kind}\n{verdict}", fontsize=11, color=INK if extra <= 1e-6 else "#B71C1C")
+        axes[1].set_yticks(range(5), [f"{name} {value:.2f}" for name, value in zip(ACTIONS, q[0])], fontsize=9)
+        axes[1].set_ylabel("lumberjack 1: action, utility", fontsize=10)
+        handles = [Rectangle((0, 0), 1, 1, fill=False, label=name, **look) for name, look in MARKS.items()]
+        axes[0].legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.02), fontsize=10)
+        figure.suptitle(
+            f"$Q_{{tot}}$ of all 25 joint actions (darker: more), {mixer} mixer\n{who}", x=0.01, ha="left", fontsize=12.5
         )
-        left.imshow(episode.frames[step])
-        left.axis("off")
-        left.set_title(f"state {step}", fontsize=12)
-        for i, colour in enumerate(("#0072B2", "#D55E00")):
-            middle.plot(every[:, i], color=colour, lw=1.6, label=f"lumberjack {i + 1}")
-            middle.plot(step, every[step, i], "o", color=colour, ms=9)
-        middle.axvline(step, color=INK, lw=0.8, ls=":")
-        middle.set(xlabel="step of the episode", ylabel="credit $\\partial Q_{tot} / \\partial Q_i$", ylim=(0, None))
-        middle.legend(loc="best")
-        middle.set_title(f"credit here: {slope[0]:.2f} and {slope[1]:.2f}", fontsize=12)
-        drawn = right.contourf(axes_q[0], axes_q[1], surface.T, levels=14, cmap="Blues")
-        figure.colorbar(drawn, ax=right, label="$Q_{tot}$ (discounted reward)")
-        pairs = torch.cartesian_prod(q[0], q[1])
-        right.scatter(pairs[:, 0], pairs[:, 1], s=14, color=INK, zorder=3, label="25 joint actions\n(some coincide)")
-        right.scatter(*greedy, marker="*", s=170, color="#E69F00", edgecolor=INK, zorder=4, label="greedy")
-        unit = 0.22 * (hi - lo) * slope / slope.norm().clamp(min=1e-9)
-        right.annotate(
-            "",
-            xy=(greedy + unit).tolist(),
-            xytext=greedy.tolist(),
-            arrowprops={"arrowstyle": "-|>", "color": "#B71C1C", "lw": 2},
-        )
-        right.plot([], [], color="#B71C1C", ls="", marker=r"$\nearrow$", ms=12, label="steepest rise of $Q_{tot}$")
-        right.set(xlabel="$Q_1$, utility of lumberjack 1", ylabel="$Q_2$, utility of lumberjack 2")
-        right.set(aspect="equal", xlim=axes_q[0][[0, -1]].tolist(), ylim=axes_q[1][[0, -1]].tolist())
-        right.legend(loc="lower left", fontsize=9, frameon=True)
-        right.set_title("$Q_{tot}$ at this state", fontsize=12)
-        figure.suptitle(f"{mixer} mixer; {who}", x=0.01, ha="left", fontsize=12.5)
     return figure
 
 
-def plot_filmstrip(
+def choice_explorer(
+    episode: Episode,
+    mixers: Mapping[str, MonotonicMixer],
+    step: int = 6,
+    signs: float = 1.0,
+    who: str = "one greedy game of one team",
+):
+    """:func:`plot_choice` with sliders for the state, the signs given back and a push, and a choice of mixer."""
+    from ..viz.explore import choice, explore, float_slider, int_slider
+
+    return explore(
+        lambda mixer, step, signs, push: plot_choice(episode, mixers, mixer, step, signs, push, who),
+        step=int_slider(step, 0, len(episode.frames) - 1, label="state"),
+        signs=float_slider(signs, 0, 1, 0.05, label="signs given back"),
+        push=float_slider(0, 0, 2, 0.1, label="push on 2's stay"),
+        mixer=choice(list(mixers)),
+    )
+
+
+def plot_credits(
     episode: Episode, mixers: Mapping[str, torch.nn.Module], steps: tuple[int, ...], who: str = "one greedy game of one team"
 ):
-    """Several positions of :func:`mixer_explorer` side by side: a column for each state in ``steps`` with the clearing above
-    Q_tot over Q_1 and Q_2, a row for each mixer; the last column holds dQ_tot/dQ_i along the game.
-
-    Colours are on a scale of their own in each panel; dots, star and arrow as in :func:`plot_mixer`.
-    """
+    """The credits dQ_tot/dQ_i of both lumberjacks along a game, at each one's best action: a panel for each of ``mixers``
+    {name: mixer}, each with a scale of its own; above them the clearing at the states ``steps``. Returns the figure."""
     import matplotlib.pyplot as plt
 
     from ..viz.style import INK, context
 
     steps = [min(step, len(episode.frames) - 1) for step in steps]
-    lo, hi = float(episode.q[steps].min()), float(episode.q[steps].max())  # one window for all panels, the arrows inside
-    line = torch.linspace(lo - 0.25 * (hi - lo), hi + 0.25 * (hi - lo), 31)
-    points, greedy = torch.cartesian_prod(line, line), episode.q.max(-1).values  # [31^2,2], [T,N]
+    greedy = episode.q.max(-1).values  # [T,N]
     with context():
-        figure, axes = plt.subplots(
-            1 + len(mixers), len(steps) + 1, figsize=(2.3 * len(steps) + 3, 2.5 * (1 + len(mixers))), layout="constrained"
-        )
-        for column, step in enumerate(steps):
-            axes[0, column].imshow(episode.frames[step])
-            axes[0, column].set_title(f"state {step}", fontsize=11)
-        for ax in axes[0]:
+        figure = plt.figure(figsize=(11, 2.6 + 2.2 * len(mixers)), layout="constrained")
+        top, *below = figure.subfigures(1 + len(mixers), 1, height_ratios=(1.25, *[1] * len(mixers)))
+        for ax, step in zip(top.subplots(1, len(steps)), steps):
+            ax.imshow(episode.frames[step])
             ax.axis("off")
-        for row, (name, network) in enumerate(mixers.items(), 1):
-            every = credit(network, greedy, episode.states)  # [T,N]
-            for ax, step in zip(axes[row], steps):
-                with torch.no_grad():
-                    surface = network(points, episode.states[step].expand(len(points), -1)).view(31, 31)
-                ax.contourf(line, line, surface.T, levels=10, cmap="Blues")
-                ax.scatter(*torch.cartesian_prod(*episode.q[step]).T, s=7, color=INK, zorder=3)
-                ax.scatter(*greedy[step], marker="*", s=90, color="#E69F00", edgecolor=INK, zorder=4)
-                tip = greedy[step] + 0.23 * (hi - lo) * every[step] / every[step].norm().clamp(min=1e-9)
-                arrow = {"arrowstyle": "-|>", "color": "#B71C1C", "lw": 1.8}
-                ax.annotate("", xy=tip.tolist(), xytext=greedy[step].tolist(), arrowprops=arrow)
-                ax.set(aspect="equal", xlim=(line[0], line[-1]), ylim=(line[0], line[-1]))
-                ax.set_title(f"credits {every[step, 0]:.3g}, {every[step, 1]:.3g}", fontsize=10)
-            axes[row, 0].set_ylabel(f"{name}\n$Q_2$", fontsize=11)
+            ax.set_title(f"state {step}", fontsize=12)
+        for part, (name, network) in zip(below, mixers.items()):
+            ax, every = part.subplots(), credit(network, greedy, episode.states)  # [T,N]
             for i, colour in enumerate(("#0072B2", "#D55E00")):
-                axes[row, -1].plot(every[:, i], color=colour, lw=1.6, label=f"lumberjack {i + 1}")
+                ax.plot(every[:, i], color=colour, lw=2, marker="os"[i], ms=4, label=f"lumberjack {i + 1}")
             for step in steps:
-                axes[row, -1].axvline(step, color=INK, lw=0.8, ls=":")
-            axes[row, -1].set(ylim=(0, None), xlabel="state")
-            axes[row, -1].set_title("credit $\\partial Q_{tot} / \\partial Q_i$", fontsize=10)
-        for ax in axes[:, :-1].flat:
-            ax.set(xticks=[], yticks=[])
-            ax.grid(False)
-        for ax in axes[-1, :-1]:
-            ax.set_xlabel("$Q_1$")
-        axes[0, -1].legend(*axes[1, -1].get_legend_handles_labels(), loc="center")
-        figure.suptitle(
-            f"{who}\n$Q_{{tot}}$ over $Q_1$ and $Q_2$, darker is more; dots: joint actions, star: greedy, arrow: steepest rise",
-            x=0.01,
-            ha="left",
-            fontsize=12,
-        )
+                ax.axvline(step, color=INK, lw=0.9, ls=":")
+            ax.set(ylim=(0, None), ylabel="$\\partial Q_{tot} / \\partial Q_i$")
+            ax.set_title(f"credits by the {name} mixer", fontsize=12)
+            ax.legend(loc="upper right", ncols=2, fontsize=10)
+        below[-1].axes[0].set_xlabel("state of the game (environment steps)")
+        figure.suptitle(who, x=0.01, ha="left", fontsize=12.5)
     return figure
-
-
-def mixer_explorer(episode: Episode, mixers: Mapping[str, torch.nn.Module], step: int = 0, who: str = "one game of one team"):
-    """:func:`plot_mixer` with a slider over the episode's states and a choice of mixer."""
-    from ..viz.explore import choice, explore, int_slider
-
-    return explore(
-        lambda mixer, step: plot_mixer(episode, mixers, mixer, step, who),
-        mixer=choice(list(mixers)),
-        step=int_slider(step, 0, len(episode.frames) - 1, label="state"),
-    )
-
-
-def returns_of(env: Lumberjacks, team: Algorithm | Forgets, episodes: int = 64, seed: int = 0) -> Tensor:
-    """Greedy returns of whole episodes [episodes]."""
-    batch = Collector(env.fresh(episodes), team, seed=seed).collect(explore=False)
-    return batch.reward.sum(1)

@@ -19,7 +19,7 @@ from ..algorithms.qmix import QMIX
 from ..core import EnvSpec, EpisodeBatch
 from ..ensemble import Ensemble
 from ..envs.two_rooms import WALK, TwoRooms
-from ..stopping import stoppable
+from ..stopping import no_bars, stoppable
 
 SETTINGS = dict(lr=2e-2, optimizer=torch.optim.Adam, hidden=16, embed=8, recurrent=False, last_action=False)
 TARGET_EVERY = 10  # updates between hard copies
@@ -90,7 +90,8 @@ def _wiped(team: QMIX, batch: EpisodeBatch) -> Tensor:
 @dataclass
 class Recall:
     """``returns`` [K,M]: exact greedy return of each seed after ``updates`` [K]; ``wiped`` [M]: the last teams' return if
-    their memory is emptied at the door of room two; ``q_tot`` [M,T]: what they believe at each step of greedy play."""
+    their memory is emptied at the door of room two; ``q_tot`` [M,T]: what they believe at each step of greedy play;
+    ``asked``: the updates that the run was to make."""
 
     name: str
     doors: int
@@ -100,6 +101,12 @@ class Recall:
     wiped: np.ndarray
     q_tot: np.ndarray
     members: Ensemble
+    asked: int = 0
+
+    @property
+    def stopped(self) -> str:
+        """How far a run came that was stopped, in words; "" for one that came to its end."""
+        return f"stopped after {self.updates[-1]} of {self.asked} updates" if self.updates[-1] < self.asked else ""
 
     @property
     def last(self) -> np.ndarray:
@@ -109,6 +116,12 @@ class Recall:
     def solved(self) -> int:
         """How many seeds earn 1."""
         return int((self.last > 1 - 1e-6).sum())
+
+
+def cut_short(*fits: Recall) -> str:
+    """Why there is no verdict: a claim is about runs of the length that its card says. "" if every run came to its end."""
+    early = [f"{fit.name} {fit.stopped}" for fit in fits if fit.stopped]
+    return f"No verdict: {'; '.join(early)}. The claim is about whole runs: run those cells to their end." if early else ""
 
 
 def _greedy_q_tot(team: QMIX, batch: EpisodeBatch) -> Tensor:
@@ -133,32 +146,42 @@ def train(
 
     ``agent``: a factory of its network, fused kernels excepted (None: the library's feed-forward agent, which forgets).
     ``change``: applied to the batch before training (padding, say); greedy play is always judged on the true episodes.
-    The stop button ends the run after the update under way and keeps what was learned.
+    ``progress``: a bar, from the first moment. The stop button ends the run after the update under way and keeps what was
+    learned; ``stopped`` of the result says so.
     """
+    from tqdm.auto import tqdm
+
     batch = every_episode(doors, corridor)
     asked = one_for_each_lamp(batch)
     right = 1 + asked.obs[:, 0, :, :doors].argmax(-1)
     config, spec = QMIX.Config(**{**SETTINGS, **settings}), spec_of(doors, corridor)
     parts = {} if agent is None else {"agent": agent}
-    members = Ensemble(lambda seed: team(spec, config, seed=seed, device="cpu", **parts), list(seeds))
     rows = batch if change is None else change(batch)
     at, returns = [0], []
     look = lambda: returns.append(earns(members.call(_in_room_two, asked), right).numpy())
-    with torch.no_grad():
+    hidden = not progress or no_bars()
+    with tqdm(total=updates, desc=f"{name}: getting ready", leave=False, disable=hidden) as bar, torch.no_grad():
+        bar.refresh()  # at once: the first stack of a session loads parts of PyTorch, for some seconds
+        members = Ensemble(lambda seed: team(spec, config, seed=seed, device="cpu", **parts), list(seeds))
         look()
-    for step in stoppable(range(updates), name, progress):
-        if step % TARGET_EVERY == 0:
-            members.copy("agent", "target_agent")
-            members.copy("mixer", "target_mixer")
-        members.step("main", "loss", rows)
-        if (step + 1) % 5 == 0 or step + 1 == updates:
-            with torch.no_grad():
+        bar.set_description(name)
+        for step in stoppable(range(updates), name, progress=False):
+            if step % TARGET_EVERY == 0:
+                members.copy("agent", "target_agent")
+                members.copy("mixer", "target_mixer")
+            with torch.enable_grad():
+                members.step("main", "loss", rows)
+            bar.update()
+            if (step + 1) % 5 == 0 or step + 1 == updates:
                 look()
-            at.append(step + 1)
-    with torch.no_grad():
+                at.append(step + 1)
+        done = step + 1 if updates else 0
+        if at[-1] < done:  # stopped between two looks
+            look()
+            at.append(done)
         wiped = earns(members.call(_wiped, asked), right).numpy()
         q_tot = members.call(_greedy_q_tot, asked).numpy()
-    return Recall(name, doors, corridor, at, np.stack(returns), wiped, q_tot, members)
+    return Recall(name, doors, corridor, at, np.stack(returns), wiped, q_tot, members, updates)
 
 
 def forgetful_teams(doors: int = 2) -> dict[tuple[int, int], float]:
@@ -180,6 +203,21 @@ def room_two(fit: Recall, member: int = 0) -> tuple[Tensor, Tensor]:
     return q, team.mixer(taken, states).unflatten(1, (fit.doors, fit.doors))
 
 
+def beliefs(fit: Recall) -> dict[int, np.ndarray]:
+    """{how many of the team's two doors are right: Q_tot of its own greedy choice in room two [seeds], averaged over the
+    pairs of lamps for which so many are right}."""
+    lamps = torch.tensor(list(itertools.product(range(fit.doors), repeat=2)))
+    found: dict[int, list[float]] = {}
+    for k in range(len(fit.members)):
+        q, table = room_two(fit, k)
+        choice = q.argmax(-1)  # [lamps,N]
+        says = table[torch.arange(len(lamps)), choice[:, 0], choice[:, 1]]
+        right = (choice == lamps).sum(-1)
+        for count in right.unique().tolist():
+            found.setdefault(count, []).append(float(says[right == count].mean()))
+    return {count: np.array(found[count]) for count in sorted(found)}
+
+
 # ---------------------------------------------------------------------------------------------------------- pictures
 
 FORGETFUL, REMEMBERS = "#D55E00", "#0072B2"
@@ -199,7 +237,8 @@ def plot_recall(forgetful: Recall, gru: Recall, untrained: np.ndarray | None = N
         figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained", sharey=True, width_ratios=(1.1, 1))
         for fit, colour, words in ((forgetful, FORGETFUL, "forgetful"), (gru, REMEMBERS, "GRU")):
             low, middle, high = np.percentile(fit.returns, [25, 50, 75], axis=0 if fit.returns.ndim == 1 else 1)
-            left.plot(fit.updates, middle, color=colour, label=f"{words}: median over seeds")
+            note = f" ({fit.stopped})" if fit.stopped else ""
+            left.plot(fit.updates, middle, color=colour, label=f"{words}: median over seeds{note}")
             left.fill_between(fit.updates, low, high, color=colour, alpha=0.18, lw=0)
         left.set(xlabel="updates on every episode of the task", ylabel="return of greedy play (exact)", ylim=(0, 1.08))
         groups = [
@@ -245,7 +284,8 @@ def plot_reach(reach: Mapping[tuple[int, float], Recall], title: str = ""):
             values = np.sort(fit.last)
             ax.bar(k, values.mean(), color=REMEMBERS, alpha=0.85 if bias else 0.45, width=0.62)
             ax.scatter(k + np.linspace(-0.22, 0.22, len(values)), values, s=16, color=INK, zorder=3, linewidths=0)
-        ax.set_xticks(range(len(reach)), [f"corridor {length}\ngate bias {bias:g}" for length, bias in reach])
+        names = [f"corridor {length}\ngate bias {bias:g}\n{fit.stopped}".rstrip() for (length, bias), fit in reach.items()]
+        ax.set_xticks(range(len(reach)), names)
         ax.axhline(1, color=INK, lw=1.3, ls=(0, (6, 2)), label="optimum (1)", zorder=1)
         best = 1 / first.doors**2
         ax.axhline(best, color=GREY, lw=1.3, ls=":", label=f"best without\nmemory ({best:g})", zorder=1)
@@ -268,8 +308,8 @@ def padded(batch: EpisodeBatch, steps: int = 4) -> EpisodeBatch:
 
 
 def plot_breaks(fits: Mapping[str, Recall], title: str = "", gamma: float = 0.99):
-    """For each variant its seeds' returns on the left, and on the right, step by step, how far each team's Q_tot lies above
-    what that very team earns from there on (0: an honest value)."""
+    """For each variant its seeds' returns on the left; on the right how wrong each team's values are: the largest distance,
+    over the steps of an episode, between its Q_tot and what that very team earns from there on (discounted reward)."""
     import matplotlib.pyplot as plt
 
     from ..viz.style import GREY, INK, context
@@ -277,41 +317,29 @@ def plot_breaks(fits: Mapping[str, Recall], title: str = "", gamma: float = 0.99
     first = next(iter(fits.values()))
     steps = first.q_tot.shape[1]
     discount = gamma ** np.arange(steps - 1, -1, -1)  # of the one reward, in the last step
-    colours = plt.get_cmap("viridis")(np.linspace(0.1, 0.85, steps))
     with context():
-        figure, (left, right) = plt.subplots(
-            1, 2, figsize=(11, 1.2 + 0.62 * len(fits)), layout="constrained", sharey=True, width_ratios=(1, 1.35)
-        )
+        figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 1.6 + 0.5 * len(fits)), layout="constrained", sharey=True)
         for row, fit in enumerate(fits.values()):
+            spread = row + np.linspace(-0.22, 0.22, len(fit.last))
             left.barh(row, fit.last.mean(), color=REMEMBERS, alpha=0.35, height=0.62)
-            left.scatter(
-                np.sort(fit.last), row + np.linspace(-0.22, 0.22, len(fit.last)), s=14, color=INK, zorder=3, linewidths=0
-            )
-            above = fit.q_tot - fit.last[:, None] * discount  # [seeds, steps]
-            for t in range(steps):
-                y = row + (t - (steps - 1) / 2) * 0.19
-                right.plot([above[:, t].min(), above[:, t].max()], [y] * 2, color=colours[t], lw=2, alpha=0.5)
-                right.scatter(
-                    above[:, t], [y] * len(above), color=colours[t], s=17, linewidths=0, label=f"step {t}" if row == 0 else None
-                )
+            left.scatter(np.sort(fit.last), spread, s=16, color=INK, zorder=3, linewidths=0)
+            wrong = np.abs(fit.q_tot - fit.last[:, None] * discount).max(1)  # [seeds]
+            right.scatter(np.sort(wrong), spread, s=24, color=FORGETFUL, zorder=3, linewidths=0)
         best = 1 / first.doors**2
         left.axvline(1, color=INK, ls=(0, (6, 2)), lw=1.3, label="optimum (1)")
         left.axvline(best, color=GREY, ls=":", lw=1.3, label=f"best without memory ({best:g})")
-        right.axvline(0, color=INK, lw=1.3, ls=(0, (1, 1)), label="an honest value", zorder=1)
-        left.set_yticks(range(len(fits)), list(fits))
+        right.axvline(1, color=INK, ls=(0, (6, 2)), lw=1.3, label="wrong by 1, all that can be earned")
+        left.set_yticks(range(len(fits)), [f"{name}\n{fit.stopped}".rstrip() for name, fit in fits.items()])
         left.invert_yaxis()
         left.set(xlabel="return of greedy play (exact)", xlim=(0, 1.05))
-        right.set_xscale("symlog", linthresh=0.1, linscale=0.7)
-        ticks = [-10, -1, -0.1, 0, 0.1, 1, 10]
+        right.set_xscale("log")
+        ticks = [0.01, 0.1, 1, 10]
         right.set_xticks(ticks, [f"{x:g}" for x in ticks])
-        right.set(
-            xlabel="$Q_{tot}$ minus what the team earns (discounted reward)\nlinear between -0.1 and 0.1, logarithmic beyond"
-        )
+        right.set(xlabel="largest error of $Q_{tot}$ in an episode (discounted reward)", xlim=(0.008, 14))
         left.grid(axis="y", visible=False)
-        right.grid(axis="y", visible=False)
-        left.set_title(f"what they earn ({len(first.last)} seeds: dots)", fontsize=11)
-        right.set_title("how far they believe more than they earn (dots: seeds)", fontsize=11)
+        left.set_title(f"what they earn (dots: {len(first.last)} seeds)", fontsize=11)
+        right.set_title(f"how wrong their values are (dots: {len(first.last)} seeds)", fontsize=11)
         handles, labels = [sum(both, []) for both in zip(*(ax.get_legend_handles_labels() for ax in (left, right)))]
-        figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=9)
+        figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=10)
         figure.suptitle(title, x=0.01, ha="left", fontsize=13)
     return figure

@@ -1,5 +1,7 @@
 """Plausible wrong answers to chapter 03's exercises; every check must reject every one."""
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 
@@ -57,6 +59,31 @@ def two_agents_by_name(q, mixer):
     return max(pairs, key=lambda u: float(mixer(torch.stack([q[0, u[0]], q[1, u[1]]]))))
 
 
+def tuple_of_tensors(q, mixer):
+    return tuple(torch.tensor(u) for u in ch03.best_joint_action(q, mixer))
+
+
+def from_the_value_zero(q, mixer):
+    best, value = None, 0
+    for u in itertools.product(range(q.shape[1]), repeat=len(q)):
+        if float(mixer(q[range(len(q)), list(u)])) > value:
+            best, value = u, float(mixer(q[range(len(q)), list(u)]))
+    return best
+
+
+def from_a_list(joint_actions):
+    """A search over what itertools lists, which is not every joint action."""
+    return lambda q, mixer: max(
+        joint_actions(range(q.shape[1]), len(q)), key=lambda u: float(mixer(q[range(len(q)), list(u)])), default=None
+    )
+
+
+def of_the_numbers(q, mixer):
+    """Gives the mixer the actions' numbers."""
+    joint = itertools.product(range(q.shape[1]), repeat=len(q))
+    return max(joint, key=lambda u: float(mixer(torch.tensor(u, dtype=torch.float))))
+
+
 def wall_at(low, high):
     def move(row, column, action):
         down, right = ((0, 0), (1, 0), (0, -1), (-1, 0), (0, 1))[action]
@@ -79,6 +106,15 @@ def only_rows(row, column, action):
     return ch03.ma_gym_move(row, column, action)[0], wall_at(0, 4)(row, column, action)[1]
 
 
+def looked_up(row, column, action):
+    """Right on every recorded move, without the rule."""
+    return {move: ch03.ma_gym_move(*move) for move in itertools.product(range(5), repeat=3)}[row, column, action]
+
+
+def as_a_list(row, column, action):
+    return list(ch03.ma_gym_move(row, column, action))
+
+
 def sign_kept(part):
     return mutate(ch03.mix, f'nets["{part}"](state).abs()', f'nets["{part}"](state)')
 
@@ -86,6 +122,22 @@ def sign_kept(part):
 def multiplied_mask(online, target, avail):
     best = (online * avail).argmax(-1, keepdim=True)
     return target.gather(-1, best).squeeze(-1)
+
+
+def overwriting_mask(online, target, avail):
+    online[~avail] = -1e10
+    return ch03.double_q(online, target, avail)
+
+
+def overwriting_memory(from_x, from_h, h):
+    new = ch03.gru_step(from_x, from_h, h)
+    h.mul_(0).add_(new)
+    return new
+
+
+def reward_deleted(q_tot, next_q_tot, reward, terminated, mask, gamma):
+    y = (1 - terminated.float()) * (reward + gamma * next_q_tot.detach())
+    return (mask * (q_tot - y) ** 2).sum() / mask.sum()
 
 
 def mean_of_episodes(q_tot, next_q_tot, reward, terminated, mask, gamma):
@@ -109,6 +161,13 @@ def relu_mixer(q, state, nets):
     return (hidden * nets["w2"](state).abs()).sum(-1) + nets["v"](state).squeeze(-1)
 
 
+def with_weights(rule):
+    """Weights made positive in another way than QMIX's."""
+    text = {"softplus": "F.softplus({})", "exp": "{}.exp()", "relu": "F.relu({})"}[rule]
+    one = mutate(ch03.mix, 'nets["w1"](state).abs()', text.format('nets["w1"](state)'))
+    return mutate(one, 'nets["w2"](state).abs()', text.format('nets["w2"](state)'))
+
+
 MUTANTS = {
     "3.1": [
         mutate(ch03.gru_step, "z * h + (1 - z) * new", "(1 - z) * h + z * new"),
@@ -119,12 +178,15 @@ MUTANTS = {
         mutate(ch03.gru_step, "r, z = torch", "z, r = torch"),
         mutate(ch03.gru_step, "r * n_h", "r * h"),
         mutate(ch03.gru_step, "torch.sigmoid(r_x + r_h), torch.sigmoid(z_x + z_h)", "r_x + r_h, z_x + z_h"),
+        overwriting_memory,
     ],
     "3.2": [
         mutate(ch03.double_q, "masked(online", "masked(target"),
         mutate(ch03.double_q, "target.gather", "online.gather"),
         mutate(ch03.double_q, "masked(online, avail)", "online"),
+        mutate(ch03.double_q, "masked(online, avail)", "masked(online, ~avail)"),
         multiplied_mask,
+        overwriting_mask,
         lambda online, target, avail: ch03.double_q(target, online, avail),
         lambda online, target, avail: torch.where(avail, target, -1e10).max(-1).values,
     ],
@@ -138,6 +200,9 @@ MUTANTS = {
         mutate(ch03.td_loss, "(q_tot - y) ** 2", "(q_tot - y).abs()"),
         mutate(ch03.td_loss, "td_target(reward, terminated,", "td_target(reward, ~terminated,"),
         mutate(ch03.td_loss, "next_q_tot.detach(), gamma", "next_q_tot.detach(), 1.0"),
+        mutate(ch03.td_loss, "return masked_mean", "return 0.5 * masked_mean"),
+        lambda *args: ch03.td_loss(*args).item(),
+        reward_deleted,
         mean_of_episodes,
         without_the_end,
         cut_is_end,
@@ -149,6 +214,13 @@ MUTANTS = {
         mutate(ch03.mix, '+ nets["v"](state)', '+ nets["v"](state).abs()'),
         mutate(ch03.mix, "unflatten(-1, (n, e))", "unflatten(-1, (e, n)).mT"),
         mutate(ch03.mix, "F.elu(", "("),
+        mutate(ch03.mix, 'squeeze(-2) + nets["b1"](state))', 'squeeze(-2)) + nets["b1"](state)'),
+        mutate(ch03.mix, ' + nets["b1"](state))', ")"),
+        mutate(ch03.mix, ' + nets["v"](state).squeeze(-1)', ""),
+        mutate(ch03.mix, "nets):\n", "nets):\n    q = q.detach()\n"),
+        with_weights("softplus"),
+        with_weights("exp"),
+        with_weights("relu"),
         relu_mixer,
     ],
     "3.5": [
@@ -161,6 +233,20 @@ MUTANTS = {
         as_list,
         its_value,
         its_place,
+        tuple_of_tensors,
+        from_the_value_zero,
+        from_a_list(itertools.permutations),
+        from_a_list(itertools.combinations_with_replacement),
+        of_the_numbers,
     ],
-    "3.6": [wall_at(0, 4), wall_at(1, 4), wall_at(1, 3), stay_stays, only_the_coordinate_that_moves, only_rows],
+    "3.6": [
+        wall_at(0, 4),
+        wall_at(1, 4),
+        wall_at(1, 3),
+        stay_stays,
+        only_the_coordinate_that_moves,
+        only_rows,
+        looked_up,
+        as_a_list,
+    ],
 }

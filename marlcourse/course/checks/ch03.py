@@ -4,6 +4,7 @@ enumeration, and what ma-gym does at its border."""
 from __future__ import annotations
 
 import itertools
+from numbers import Integral
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +24,19 @@ def meant(got, known, otherwise):
         if isinstance(got, Tensor) and got.shape == wrong.shape and torch.allclose(got.float(), wrong, atol=1e-3):
             return hint
     return otherwise
+
+
+def on_copies(call, answer, *inputs):
+    """What `answer` makes of copies of these tensors (other inputs pass as they are); a copy must come back unchanged."""
+    given = [x.clone() if isinstance(x, Tensor) else x for x in inputs]
+    got = answer(*given)
+    require(
+        all(torch.equal(a, b) for a, b in zip(given, inputs) if isinstance(a, Tensor)),
+        f"{call} has overwritten one of its inputs",
+        "`x *= y`, `x[...] = y` and functions that end in `_` write into the caller's tensor, which is needed again: make a "
+        "new one, as `x * y` or `x.masked_fill(...)` does",
+    )
+    return got
 
 
 # ------------------------------------------------------------------------------------------------ 3.1
@@ -59,7 +73,8 @@ def one_unit(r, z, n):
 )
 def check_gru_step(gru_step):
     nothing, one = torch.zeros(3), torch.ones(1)
-    got = gru_step(nothing, nothing, one)
+    call = "gru_step(from_x=[0, 0, 0], from_h=[0, 0, 0], h=[1])"
+    got = on_copies(call, gru_step, nothing, nothing, one)
     half_r = torch.tensor([0.5])
     known = [
         (torch.zeros(1), "r and z are shares between 0 and 1: where is the sigmoid? sigmoid(0) is 0.5, a gate half open"),
@@ -69,10 +84,10 @@ def check_gru_step(gru_step):
     expect(
         got,
         torch.tensor([0.5]),
-        call="gru_step(from_x=[0, 0, 0], from_h=[0, 0, 0], h=[1])",
+        call=call,
         hint=meant(got, known, "all gates stand half open: half of the memory 1 is kept, and tanh(0) = 0 is written"),
     )
-    got = gru_step(one_unit(0, 20, 3), nothing, -one)
+    got = on_copies("gru_step(...)", gru_step, one_unit(0, 20, 3), nothing, -one)
     known = [
         (torch.tensor([0.9951]), "z is the share of the old memory that is KEPT; here the new value took its place"),
         (torch.tensor([-0.00247]), "r and z have changed places: z decides what is kept"),
@@ -83,7 +98,7 @@ def check_gru_step(gru_step):
         call="gru_step(from_x=[0, 20, 3], from_h=[0, 0, 0], h=[-1])",
         hint=meant(got, known, "z = sigmoid(20) is 1: everything is kept, nothing is written"),
     )
-    got = gru_step(one_unit(0, -20, 3), nothing, -one)
+    got = on_copies("gru_step(...)", gru_step, one_unit(0, -20, 3), nothing, -one)
     expect(
         got,
         torch.tensor([0.99505]),
@@ -92,7 +107,7 @@ def check_gru_step(gru_step):
             got, [(torch.tensor([0.90515]), "r weighs the memory's part only: r * n_h, not n_x")], "z is 0: h' = tanh(n_x)"
         ),
     )
-    got = gru_step(one_unit(-20, -20, 0.5), one_unit(0, 0, 2), one)
+    got = on_copies("gru_step(...)", gru_step, one_unit(-20, -20, 0.5), one_unit(0, 0, 2), one)
     known = [
         (torch.tanh(torch.tensor([2.5])), "the memory's part of what is written passes through r first: r * n_h"),
         (torch.tensor([0.0]), "r closes on the memory's part only, not on what the input says"),
@@ -104,7 +119,7 @@ def check_gru_step(gru_step):
         hint=meant(got, known, "r = sigmoid(-20) is 0: the memory does not speak, tanh(0.5) is written"),
     )
     expect(
-        gru_step(one_unit(0, 1, 0), one_unit(0, -21, 1), one),
+        gru_step(one_unit(0, 1, 0), one_unit(0, -21, 1), one.clone()),
         torch.tanh(torch.tensor([0.5])),
         call="gru_step(from_x=[0, 1, 0], from_h=[0, -21, 1], h=[1])",
         hint="each gate adds both parts before the sigmoid: z = sigmoid(1 - 21), r = sigmoid(0 + 0) = 0.5",
@@ -112,7 +127,7 @@ def check_gru_step(gru_step):
     g = torch.Generator().manual_seed(0)
     x, h, w_x, w_h = (torch.randn(s, generator=g) for s in ((6, 3), (6, 4), (12, 3), (12, 4)))
     expect(
-        gru_step(x @ w_x.T, h @ w_h.T, h),
+        gru_step(x @ w_x.T, h @ w_h.T, h.clone()),
         torch.gru_cell(x, h, w_x, w_h),
         call="gru_step on six random rows",
         hint="compare with torch.gru_cell: r, z, n in this order, each with its own part of from_x and from_h",
@@ -149,26 +164,33 @@ def double_q(online, target, avail):
 )
 def check_double_q(double_q):
     all_of = torch.ones(3, dtype=torch.bool)
-    online, target = torch.tensor([1.0, 3.0, 2.0]), torch.tensor([2.0, 0.0, 5.0])
-    got = double_q(online.clone(), target.clone(), all_of)
+    online, target = torch.tensor([3.0, 4.0, 1.0]), torch.tensor([2.0, 0.0, 5.0])
+    call = "double_q(online=[3, 4, 1], target=[2, 0, 5], all available)"
+    got = on_copies(call, double_q, online, target, all_of)
     known = [
         (torch.tensor(5.0), "this is the maximum of the target network: it chose AND judged"),
-        (torch.tensor(3.0), "this is the online network's own value: the target network must judge"),
-        (torch.tensor(2.0), "the two have changed places: here the target network chose and the online network judged"),
+        (torch.tensor(4.0), "this is the online network's own value: the target network must judge"),
+        (torch.tensor(1.0), "the two have changed places: here the target network chose and the online network judged"),
+        (torch.tensor(2.0), "is the mask the wrong way round? All are available, so none may be hidden: hide where `~avail`"),
     ]
     expect(
         got,
         torch.tensor(0.0),
-        call="double_q(online=[1, 3, 2], target=[2, 0, 5], all available)",
-        hint=meant(got, known, "online chooses action 1 (its 3 is the largest), target says that action is worth 0"),
+        call=call,
+        hint=meant(got, known, "online chooses action 1 (its 4 is the largest), target says that action is worth 0"),
     )
-    got = double_q(online.clone(), target.clone(), torch.tensor([True, False, True]))
-    known = [(torch.tensor(0.0), "action 1 is not available here: mask the online values before the argmax")]
+    call = "double_q(online=[3, 4, 1], target=[2, 0, 5], avail=[yes, no, yes])"
+    got = on_copies(call, double_q, online, target, torch.tensor([True, False, True]))
+    known = [
+        (torch.tensor(0.0), "action 1 is not available here: mask the online values before the argmax"),
+        (torch.tensor(-1e10), "the mask belongs on the ONLINE values, before the argmax: it decides what may be chosen"),
+        (torch.tensor(5.0), "the target network chose here: of the available actions the ONLINE network prefers action 0"),
+    ]
     expect(
         got,
-        torch.tensor(5.0),
-        call="double_q(online=[1, 3, 2], target=[2, 0, 5], avail=[yes, no, yes])",
-        hint=meant(got, known, "without action 1 the online network chooses action 2, which the target network values at 5"),
+        torch.tensor(2.0),
+        call=call,
+        hint=meant(got, known, "without action 1 the online network chooses action 0, which the target network values at 2"),
     )
     expect(
         double_q(torch.tensor([-7.0, -3.0]), torch.tensor([-2.0, -4.0]), torch.tensor([True, False])),
@@ -220,50 +242,57 @@ def check_td_loss(td_loss):
     mask = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]])
     reward = torch.tensor([[0.0, 0.0, 8.0], [2.0, 0.0, 0.0]])
     junk = torch.tensor([[4.0, 6.0, 50.0], [70.0, 90.0, 90.0]])
-    q = torch.tensor([[5.0, 4.0, 7.0], [4.0, 60.0, 60.0]])
-    got = td_loss(q[:1, :2].clone(), junk[:1, :2].clone(), reward[:1, :2], ends[:1, :2], torch.ones(1, 2), 0.5)
+    q = torch.tensor([[6.0, 4.0, 7.0], [4.0, 60.0, 60.0]])
+    call = "td_loss of two steps that go on: q_tot [6, 4], next [4, 6], rewards 0, gamma 0.5"
+    got = on_copies(call, td_loss, q[:1, :2], junk[:1, :2], reward[:1, :2], ends[:1, :2], torch.ones(1, 2), 0.5)
     known = [
-        (torch.tensor(2.0), "each error is SQUARED, and the mean is taken then: 3 * 3 = 9"),
-        (torch.tensor(10.0), "the loss is a mean over steps, not a sum"),
-        (torch.tensor((1.0 + 4) / 2), "the next value counts gamma times: 0.5 * 4 = 2"),
+        (torch.tensor(2.5), "each error is SQUARED, and the mean is taken then: 4 * 4 = 16"),
+        (torch.tensor(17.0), "the loss is a mean over steps, not a sum"),
+        (torch.tensor(8.5 / 2), "the loss is the plain mean of the squares: no factor 1/2"),
+        (torch.tensor((4.0 + 4) / 2), "the next value counts gamma times: 0.5 * 4 = 2"),
         (
-            torch.tensor((25.0 + 16) / 2),
+            torch.tensor((36.0 + 16) / 2),
             "these steps go on: what follows counts, gamma times (is `terminated` the right way round?)",
         ),
-        (torch.tensor((9.0 + 16) / 2), "nothing ended here: the last column is not yet an end, only `terminated` is"),
-        (torch.tensor(4.0), "the error is squared step by step, before the mean"),
+        (torch.tensor((16.0 + 16) / 2), "nothing ended here: the last column is not yet an end, only `terminated` is"),
+        (torch.tensor(2.5**2), "the error is squared step by step, before the mean"),
     ]
     expect(
         got,
-        torch.tensor(5.0),
-        call="td_loss of two steps that go on: q_tot [5, 4], next [4, 6], rewards 0, gamma 0.5",
-        hint=meant(got, known, "the targets are 0.5 * 4 = 2 and 0.5 * 6 = 3, the squared errors 9 and 1, their mean 5"),
+        torch.tensor(8.5),
+        call=call,
+        hint=meant(got, known, "the targets are 0.5 * 4 = 2 and 0.5 * 6 = 3, the squared errors 16 and 1, their mean 8.5"),
     )
-    got = td_loss(q[:1].clone(), junk[:1].clone(), reward[:1], ends[:1], mask[:1], 0.5)
+    got = td_loss(q[:1].clone(), junk[:1].clone(), reward[:1].clone(), ends[:1].clone(), mask[:1].clone(), 0.5)
     known = [
         (
-            torch.tensor((9 + 1 + 26.0**2) / 3),
+            torch.tensor((16 + 1 + 26.0**2) / 3),
             "the last step ended the task: its target is the reward 8 alone, whatever follows",
         ),
-        (torch.tensor(10 / 2), "the step that ends the task stays in the loss: it is the one that teaches the reward"),
+        (torch.tensor(17 / 2), "the step that ends the task stays in the loss: it is the one that teaches the reward"),
+        (
+            torch.tensor((16 + 1 + 49) / 3),
+            "the reward of the last step, 8, was deleted: an end cancels what FOLLOWS, so `1 - terminated` belongs to the next "
+            "value alone",
+        ),
     ]
     expect(
         got,
-        torch.tensor((9 + 1 + 1) / 3),
+        torch.tensor((16 + 1 + 1) / 3),
         call="td_loss of three steps of which the last one ends the task with reward 8",
-        hint=meant(got, known, "the targets are 2, 3 and 8, the squared errors 9, 1 and 1"),
+        hint=meant(got, known, "the targets are 2, 3 and 8, the squared errors 16, 1 and 1"),
     )
-    got = td_loss(q.clone(), junk.clone(), reward, ends, mask, 0.5)
+    got = td_loss(q.clone(), junk.clone(), reward.clone(), ends.clone(), mask.clone(), 0.5)
     known = [
-        (torch.tensor(15 / 6), "padding is left out above the line but counted below it: divide by the number of REAL steps"),
-        (torch.tensor((11 / 3 + 4) / 2), "each step counts once, not each episode: a short episode's step must not weigh more"),
-        (torch.tensor((15 + (60 - 45.0) ** 2 * 2) / 6), "padding is in the mean: those steps were never played"),
+        (torch.tensor(22 / 6), "padding is left out above the line but counted below it: divide by the number of REAL steps"),
+        (torch.tensor((18 / 3 + 4) / 2), "each step counts once, not each episode: a short episode's step must not weigh more"),
+        (torch.tensor((22 + (60 - 45.0) ** 2 * 2) / 6), "padding is in the mean: those steps were never played"),
     ]
     expect(
         got,
-        torch.tensor(15 / 4),
+        torch.tensor(22 / 4),
         call="td_loss of two episodes, of 3 steps and of 1 step (the rest is padding)",
-        hint=meant(got, known, "four steps were played; their squared errors are 9, 1, 1 and 4"),
+        hint=meant(got, known, "four steps were played; their squared errors are 16, 1, 1 and 4"),
     )
     cut = td_loss(torch.zeros(1, 1), torch.full((1, 1), 4.0), torch.ones(1, 1), torch.zeros(1, 1) > 0, torch.ones(1, 1), 0.5)
     known = [
@@ -279,9 +308,14 @@ def check_td_loss(td_loss):
     go_on = torch.zeros(1, 2, dtype=torch.bool)
     loss = td_loss(value, following, torch.zeros(1, 2), go_on, torch.ones(1, 2), 0.5)
     require(
-        isinstance(loss, Tensor) and loss.requires_grad,
+        isinstance(loss, Tensor),
+        f"td_loss(...) returned a {type(loss).__name__}, through which no gradient can flow",
+        "return the tensor itself, without `float(...)` or `.item()`: training needs its gradient",
+    )
+    require(
+        loss.requires_grad,
         "td_loss(...) carries no gradient to q_tot",
-        "detach the target, not the prediction",
+        "detach the target, not the prediction; no `torch.no_grad()` around the loss, and no new `torch.tensor(...)` of it",
     )
     loss.backward()
     require(
@@ -335,17 +369,23 @@ def constant_nets(w1, b1, w2, v):
 def check_mix(mix):
     q, state = torch.tensor([1.0, 3.0]), torch.zeros(1)
     plain = constant_nets([2.0, 1.0], [0.0], [1.0], 0.0)
+    call = "mix(q=[1, 3]) where the state writes w1 = [2, 1], w2 = [1], no biases"
+    got = on_copies(call, mix, q, state, plain)
+    another = "this makes another number of a weight that is positive already: QMIX takes the absolute value, |2| = 2"
+    known = [(weighed(rule, rule), another) for rule in (F.softplus, torch.exp, torch.square, torch.sigmoid)]
+    known += [(weighed(rule, torch.abs), another) for rule in (F.softplus, torch.exp, torch.square, torch.sigmoid)]
     expect(
-        mix(q, state, plain),
+        got,
         torch.tensor(5.0),
-        call="mix(q=[1, 3]) where the state writes w1 = [2, 1], w2 = [1], no biases",
-        hint="2 * 1 + 1 * 3 = 5, a positive number passes ELU unchanged, times 1",
+        call=call,
+        hint=meant(got, known, "2 * 1 + 1 * 3 = 5, a positive number passes ELU unchanged, times 1"),
     )
-    got = mix(q, state, constant_nets([-2.0, 1.0], [0.0], [-1.0], 0.0))
+    got = mix(q.clone(), state, constant_nets([-2.0, 1.0], [0.0], [-1.0], 0.0))
     known = [
         (torch.tensor(1.0), "w1 = -2 must count as 2: take the absolute value of w1"),
         (torch.tensor(-5.0), "w2 must not be negative either: an agent's better action would lower Q_tot"),
         (torch.tensor(-1.0), "neither weight may be negative: take the absolute value of w1 and of w2"),
+        (torch.tensor(0.0), "a negative weight became 0: QMIX takes its absolute value, |-2| = 2 (no ReLU, no clamp)"),
     ]
     expect(
         got,
@@ -353,20 +393,24 @@ def check_mix(mix):
         call="mix(q=[1, 3]) where the state writes w1 = [-2, 1], w2 = [-1]",
         hint=meant(got, known, "the signs of w1 and w2 are dropped: the same 5"),
     )
-    got = mix(q, state, constant_nets([2.0, 1.0], [-6.0], [1.0], -2.0))
-    below = float(torch.tensor(-1.0).exp()) - 1
+    got = mix(torch.tensor([1.0, -3.0]), state, constant_nets([2.0, 1.0], [-1.5], [1.0], -2.0))
+    elu = lambda x: float(torch.tensor(x).exp()) - 1  # of a negative number
     known = [
-        (torch.tensor(11.0 - 2), "a bias multiplies no utility: it keeps its sign (b1)"),
-        (torch.tensor(below + 2), "a bias multiplies no utility: it keeps its sign (v)"),
-        (torch.tensor(13.0), "a bias multiplies no utility: both keep their signs"),
-        (torch.tensor(-3.0), "where is ELU? below 0 it is exp(x) - 1"),
+        (torch.tensor(0.5 - 2), "a bias multiplies no utility: it keeps its sign (b1)"),
+        (torch.tensor(elu(-2.5) + 2), "a bias multiplies no utility: it keeps its sign (v)"),
+        (torch.tensor(0.5 + 2), "a bias multiplies no utility: both keep their signs"),
+        (torch.tensor(elu(-1.0) - 1.5 - 2), "b1 was added after ELU: it belongs inside, ELU(-1 + b1)"),
+        (torch.tensor(elu(-1.0) - 2), "b1 is missing: ELU is taken of 2 * 1 + 1 * (-3) + b1"),
+        (torch.tensor(elu(-2.5)), "v is missing: `nets['v'](state)` is added at the end"),
+        (torch.tensor(elu(-1.0)), "both b1 and v are missing"),
+        (torch.tensor(-4.5), "where is ELU? below 0 it is exp(x) - 1"),
         (torch.tensor(-2.0), "ELU, not ReLU: below 0 it is exp(x) - 1, which still has a slope"),
     ]
     expect(
         got,
-        torch.tensor(below - 2),
-        call="mix(q=[1, 3]) where the state writes w1 = [2, 1], b1 = [-6], w2 = [1], v = -2",
-        hint=meant(got, known, "x = 5 - 6 = -1, ELU(-1) = exp(-1) - 1 = -0.632, and v = -2"),
+        torch.tensor(elu(-2.5) - 2),
+        call="mix(q=[1, -3]) where the state writes w1 = [2, 1], b1 = [-1.5], w2 = [1], v = -2",
+        hint=meant(got, known, "x = 2 - 3 - 1.5 = -2.5, ELU(-2.5) = exp(-2.5) - 1 = -0.918, and v = -2"),
     )
     two = constant_nets([1.0, 4.0, 0.0, 2.0, 0.0, 10.0], [0.0, 0.0, 0.0], [1.0, 1.0, 1.0], 0.0)
     got = mix(q, state, two)
@@ -388,6 +432,18 @@ def check_mix(mix):
     expect(
         mix(q, state, nets), reference_mix(q, state, nets), call="mix on a batch [4,5]", hint="leading axes stay as they are"
     )
+    total = mix(q.clone().requires_grad_(), state, nets)
+    require(
+        isinstance(total, Tensor) and total.requires_grad,
+        "mix(...) carries no gradient to the utilities",
+        "training and credit go through Q_tot: no `.item()`, `.detach()`, `torch.no_grad()` or new `torch.tensor(...)` of it",
+    )
+
+
+def weighed(rule1, rule2):
+    """What the first example gives if the weights [2, 1] pass `rule1` and the weight 1 passes `rule2`."""
+    w1, w2 = torch.tensor([2.0, 1.0]), torch.tensor(1.0)
+    return (torch.tensor([1.0, 3.0]) * rule1(w1)).sum() * rule2(w2)
 
 
 def reference_mix(q, state, nets):
@@ -409,12 +465,20 @@ def random_sum(weights):
     return lambda q: (q * weights).sum(-1)
 
 
+START = "no Q_tot is above 0 here, so a search that starts from the value 0 finds nothing: start from `-float('inf')`"
+
+
 def as_tuple(answer, q, mixer, call):
     """What `answer` says, where it is a tuple with one action for each agent; else the message that fits."""
-    got, form = answer(q.clone(), mixer), f"a tuple of {len(q)} ints"
+    got, form = on_copies(call, answer, q, mixer), f"a tuple of {len(q)} ints"
+    if isinstance(got, tuple) and not all(isinstance(u, Integral) for u in got):
+        kind = next(type(u).__name__ for u in got if not isinstance(u, Integral))
+        require(False, f"{call} returned a tuple with a {kind} in it, expected {form}", "plain ints: `.tolist()` or `int(...)`")
     if not isinstance(got, tuple):
         hint = f"return {form}, the action of each agent"
-        if isinstance(got, list):
+        if got is None:
+            hint = START if bool((mixer(q.T) <= 0).all()) else "does every path through your code end with `return`?"
+        elif isinstance(got, list):
             hint = f"{form}: this is a list, and the next cell compares it with `==`; wrap it in `tuple(...)`"
         elif isinstance(got, Tensor) and got.dim() == 1:
             hint = f"{form}: `tuple(joint_action.tolist())`"
@@ -452,35 +516,35 @@ def best_joint_action(q, mixer):
 def check_best_joint_action(best_joint_action):
     q = torch.tensor([[1.0, 5.0, 2.0], [0.0, 3.0, 4.0]])
     call = "best_joint_action([[1, 5, 2], [0, 3, 4]], the sum)"
-    expect(
-        as_tuple(best_joint_action, q, lambda q: q.sum(-1), call),
-        (1, 2),
-        call=call,
-        hint="5 + 4 = 9 is the largest of nine sums: action 1 of agent 1, action 2 of agent 2",
-    )
+    got = as_tuple(best_joint_action, q, lambda q: q.sum(-1), call)
+    hint = "5 + 4 = 9 is the largest of nine sums: action 1 of agent 1, action 2 of agent 2"
+    if got == (2, 2):
+        hint = "did the mixer get the NUMBERS of the actions, 2 + 2? It takes their utilities, `q[i, u[i]]`"
+    expect(got, (1, 2), call=call, hint=hint)
     got = as_tuple(best_joint_action, q, lambda q: q[..., 0] - q[..., 1], "best_joint_action(the same, Q_1 - Q_2)")
-    hint = "this is each agent's own best action: it is the team's only if IGM holds, and that is what you will test"
+    hint = {
+        (1, 2): "this is each agent's own best action: it is the team's only if IGM holds, and that is what you will test",
+        (1, 1): "was (1, 0) among the joint actions that you tried? Combinations leave it out: `itertools.product` has all A^N",
+    }.get(got, "5 - 0 = 5 is the largest: agent 2's WORST action is best for the team")
+    expect(got, (1, 0), call="best_joint_action(the same, Q_tot = Q_1 - Q_2)", hint=hint)
+    square = lambda q: -((q[..., 0] - 2) ** 2) - (q[..., 1] - 3) ** 2
+    call = "best_joint_action(the same, Q_tot = -(Q_1 - 2)^2 - (Q_2 - 3)^2)"
+    got = as_tuple(best_joint_action, q, square, call)
     expect(
         got,
-        (1, 0),
-        call="best_joint_action(the same, Q_tot = Q_1 - Q_2)",
-        hint=hint if got == (1, 2) else "5 - 0 = 5 is the largest: agent 2's WORST action is best for the team",
-    )
-    square = lambda q: -((q[..., 0] - 2) ** 2) - (q[..., 1] - 3) ** 2
-    expect(
-        as_tuple(best_joint_action, q, square, "best_joint_action(the same, a square)"),
         (2, 1),
-        call="best_joint_action(the same, Q_tot = -(Q_1 - 2)^2 - (Q_2 - 3)^2)",
-        hint="Q_tot is 0 at the utilities 2 and 3, and negative elsewhere",
+        call=call,
+        hint=START if got == (0, 0) else "Q_tot is 0 at the utilities 2 and 3, and negative elsewhere",
     )
     call = "best_joint_action([[0, 3], [0, 3]], Q_tot = Q_1 - (Q_1 - Q_2)^2)"
     both = torch.tensor([[0.0, 3.0], [0.0, 3.0]])
-    expect(
-        as_tuple(best_joint_action, both, lambda q: q[..., 0] - (q[..., 0] - q[..., 1]) ** 2, call),
-        (1, 1),
-        call=call,
-        hint="both must change at once: improving one agent at a time never gets there",
-    )
+    got = as_tuple(best_joint_action, both, lambda q: q[..., 0] - (q[..., 0] - q[..., 1]) ** 2, call)
+    hint = "both must change at once: improving one agent at a time never gets there"
+    if got in ((0, 1), (1, 0)):
+        hint = (
+            "did you try (0, 0) and (1, 1)? `itertools.permutations` leaves out equal actions: `itertools.product` has all A^N"
+        )
+    expect(got, (1, 1), call=call, hint=hint)
     three = torch.tensor([[0.0, 1.0], [2.0, 0.0], [0.0, 3.0]])
     call = "best_joint_action for three agents with two actions each"
     try:
@@ -524,7 +588,13 @@ def ma_gym_move(row, column, action):
     agree=lambda move, g: torch.tensor(move(*torch.randint(0, 5, (3,), generator=g).tolist())),
 )
 def check_ma_gym_move(ma_gym_move):
-    at = lambda *args: tuple(ma_gym_move(*args))
+    def at(*args):
+        got, form = ma_gym_move(*args), "a tuple of two ints, (row, column)"
+        if got is not None and not (isinstance(got, tuple) and len(got) == 2 and all(isinstance(x, Integral) for x in got)):
+            hint = "the next cell compares with `==`, and a list is never equal to a tuple" if isinstance(got, list) else ""
+            require(False, f"ma_gym_move{args} returned {describe(got)}, expected {form}", hint or "`return row, column`")
+        return got
+
     expect(at(1, 1, 1), (2, 1), call="ma_gym_move(1, 1, 1)", hint="action 1 is down: one row further")
     expect(at(1, 1, 4), (1, 2), call="ma_gym_move(1, 1, 4)", hint="action 4 is right: one column further")
     expect(at(0, 2, 3), (0, 2), call="ma_gym_move(0, 2, 3)", hint="up from the first row: into the border, it stays")
@@ -547,6 +617,15 @@ def check_ma_gym_move(ma_gym_move):
         f"{ma_gym_move_true(*wrong[0]) if wrong else ()} ({len(wrong)} of 125 moves differ)",
         "one rule fits all 125 moves: what is the largest row and column that any move ends in?",
     )
+    try:
+        off_the_record = ma_gym_move(7, 7, 0)
+    except Exception:
+        off_the_record = None
+    require(
+        off_the_record is not None,
+        "ma_gym_move knows the recorded moves and no others: asked about a cell outside the record, (7, 7), it has no answer",
+        "this looks the move up; wanted is the one rule that makes all of them, from row, column and the table of directions",
+    )
 
 
 def ma_gym_move_true(row, column, action):
@@ -563,12 +642,12 @@ QUIZ = Quiz(
     [
         Question(
             "3.q1",
-            "Two-rooms with three doors. Agents without memory, but a mixer that reads both lamps and both doors as they are "
-            "opened. What does the team earn at best?",
+            "Two-rooms with three doors. Agents without memory, and a mixer that reads both lamps at every step. "
+            "What does the team earn at best?",
             {
-                "a": ("1/9", "yes: agents choose from their own utilities, the same for every lamp; the mixer stays at home"),
-                "b": ("1/3", "no: that is one agent's chance to be right; both must be, independently of each other"),
-                "c": ("1", "no: what the mixer reads shapes the learning; at play nobody asks it"),
+                "a": ("1/9", "agents choose from their own utilities, the same for every lamp; the mixer stays at home"),
+                "b": ("1/3", "that is one agent's chance to be right; both must be, independently of each other"),
+                "c": ("1", "what the mixer reads shapes the learning; at play nobody asks it"),
             },
             answer="a",
         ),
@@ -576,10 +655,10 @@ QUIZ = Quiz(
             "3.q2",
             "Online utilities (4, 1, 3), target utilities (0, 6, 2); action 0 is not available. What is the double-Q value?",
             {
-                "a": ("0", "no: action 0 has the largest online value, but it is not available"),
-                "b": ("2", "yes: of actions 1 and 2 online prefers action 2, and target says that it is worth 2"),
-                "c": ("3", "no: that is what the online network says of its own choice; the other one judges"),
-                "d": ("6", "no: that is the target's own maximum: one network chooses and judges"),
+                "a": ("0", "action 0 has the largest online value, but it is not available"),
+                "b": ("2", "of actions 1 and 2 online prefers action 2, and target says that it is worth 2"),
+                "c": ("3", "that is what the online network says of its own choice; the other one judges"),
+                "d": ("6", "that is the target's own maximum: one network chooses and judges"),
             },
             answer="b",
         ),
@@ -587,9 +666,12 @@ QUIZ = Quiz(
             "3.q3",
             "A team is cut off by the clock while two trees stand. What is the target of that last step?",
             {
-                "a": ("r, the reward alone", "no: that is for a step that ENDED the task (terminated)"),
-                "b": ("none: the step is masked", "no: it was played; the mask is 0 only where nothing was played"),
-                "c": ("r + gamma times the next value", "yes, of the true final observation: the task would have gone on"),
+                "a": ("the reward alone", "that is for a step that ENDED the task (terminated)"),
+                "b": ("none: the step is masked", "it was played; the mask is 0 only where nothing was played"),
+                "c": (
+                    "the reward plus gamma times the next value",
+                    "the next value of the true final observation: the task would have gone on",
+                ),
             },
             answer="c",
         ),
@@ -599,10 +681,10 @@ QUIZ = Quiz(
             {
                 "a": (
                     "the agents' own best is not the team's",
-                    "yes: where w2 is negative, a larger utility can lower Q_tot; both weights stand on the way",
+                    "where w2 is negative, a larger utility can lower Q_tot; both weights stand on the way",
                 ),
-                "b": ("nothing, w1 decides the order", "no: every utility passes w2 as well on its way to Q_tot"),
-                "c": ("Q_tot can no longer be negative", "no: v has any sign, and so has a hidden unit times a negative w2"),
+                "b": ("nothing, w1 decides the order", "every utility passes w2 as well on its way to Q_tot"),
+                "c": ("Q_tot can no longer be negative", "v has any sign, and so has a hidden unit times a negative w2"),
             },
             answer="a",
         ),
@@ -610,14 +692,14 @@ QUIZ = Quiz(
             "3.q5",
             "A team trains on ma-gym's Lumberjacks, and every one of its episodes lasts 100 steps. What do you check first?",
             {
-                "a": ("whether the learning rate is too small", "no: first ask whether ending early is possible at all"),
+                "a": ("whether the learning rate is too small", "first ask whether ending early is possible at all"),
                 "b": (
                     "whether every tree can be reached",
-                    "yes: the last row and column cannot be entered; almost no game can end",
+                    "the last row and column cannot be entered; almost no game can end",
                 ),
                 "c": (
                     "whether the mixer is too weak",
-                    "no: a rule that sees everything, and has no mixer, does not end it either",
+                    "a rule that sees everything, and has no mixer, does not end it either",
                 ),
             },
             answer="b",
