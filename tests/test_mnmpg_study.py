@@ -40,18 +40,49 @@ def script(name, folder=BENCH):
     "credit, error, returns", [((0, 0), 40 / 3, 0), ((1, 0), 2 / 3, -12), ((0, 1), 8 / 3, 2), ((1, 1), 0, 6)]
 )
 def test_the_smaller_error_may_be_the_worse_team(credit, error, returns):
-    q, left = study.exercised(credit)
+    q, left = study.practised(credit)
     assert left == pytest.approx(error, abs=1e-3) and study.greedy_return(q) == returns
 
 
 def test_utilities_are_the_means_of_the_data():
-    torch.testing.assert_close(study.exercised((1, 0))[0], torch.tensor([[1.0, 6.0], [0.0, 0.0]]), atol=1e-3, rtol=0)
-    torch.testing.assert_close(study.exercised((0, 1))[0], torch.tensor([[0.0, 0.0], [0.0, 4.0]]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(study.practised((1, 0))[0], torch.tensor([[1.0, 6.0], [0.0, 0.0]]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(study.practised((0, 1))[0], torch.tensor([[0.0, 0.0], [0.0, 4.0]]), atol=1e-3, rtol=0)
 
 
-def test_gain_is_what_the_exercised_teams_earn():
-    agent1, agent2 = (study.greedy_return(study.exercised(c)[0]) for c in ((1, 0), (0, 1)))
+def test_gain_is_what_the_teams_earn_after_practice():
+    agent1, agent2 = (study.greedy_return(study.practised(c)[0]) for c in ((1, 0), (0, 1)))
     assert study.gain(torch.tensor([-1.0, 0.0, 1.0])).tolist() == [agent1, agent1, agent2]
+
+
+def test_one_practice_update_leads_to_the_same_greedy_team_as_many():
+    for z, credit in ((-1.0, study.CREDIT[0]), (1.0, study.CREDIT[1])):
+        game = study.CreditGame()
+        before = game.play()
+        game.practise(z)
+        assert game.play() - before == study.gain(torch.tensor(z)) == study.greedy_return(study.practised(credit)[0])
+        game.begin()
+        assert game.play() == 0
+    assert study.CreditGame(m=2.0).score(1.5) == -0.5
+
+
+def test_the_loop_is_closed_by_the_z_that_was_used():
+    def released(draw, practise, play, score, updates):
+        before = play()
+        practise(draw())
+        return (play() - before) * score(draw())
+
+    stored, redrawn = (torch.stack([study.train_m(r, 60, seed=k) for k in range(6)]) for r in (ch05.repaired_round, released))
+    assert stored.shape == (6, 61) and (stored[:, 0] == 0).all() and (stored[:, -1] > 0.7).all()
+    mean, error = study.mean_and_error(redrawn[:, -1])
+    assert abs(mean) < 3 * error and redrawn[:, -1].std() > 0.1
+    assert torch.equal(stored[0], study.train_m(ch05.repaired_round, 60))
+    gains = study.gain_at(torch.tensor([-9.0, 0.0, 9.0]))
+    assert gains.tolist() == pytest.approx([-12, study.expected_gain(0.0), 2])
+
+
+def test_one_number_has_a_mean_and_no_standard_error():
+    mean, error = study.mean_and_error(torch.tensor([3.0]))
+    assert mean == 3 and math.isnan(error)
 
 
 @pytest.mark.parametrize("m, std", [(0.0, 1.0), (-0.7, 1.0), (1.3, 0.4)])
@@ -142,7 +173,7 @@ def test_the_share_of_the_state():
     assert study.share_of_state(encoder, states) == pytest.approx(0.2)
 
 
-def test_z_reaches_the_exercised_team_and_only_through_the_exercise():
+def test_z_reaches_the_team_after_practice_and_only_through_it():
     world = mc.make("lumberjacks", num_envs=4, device="cpu", episode_limit=8)
     shares = []
     for lr in (1e-9, 0.02):
@@ -151,7 +182,7 @@ def test_z_reaches_the_exercised_team_and_only_through_the_exercise():
         shares.append(study.reach_of_z(team, world, d0))
         assert study.changed(before, study.parts(team)) == []
     assert set(shares[0].values()) == {0.0} and shares[1]["same z"] == 0
-    assert 0 < shares[1]["another z"] < shares[1]["no exercise"] <= 1
+    assert 0 < shares[1]["another z"] < shares[1]["no practice"] <= 1
 
 
 @pytest.mark.parametrize("interval, steps, rounds", [(500, 1600, 5), (1000, 2000, 4), (2000, 2800, 3)])
@@ -224,8 +255,9 @@ def test_committed_runs_put_qmix_beside_them_on_the_seeds_that_all_have(monkeypa
     assert set(found["algorithm"]) == {*ALL, "QMIX"} and set(found["seed"]) == {0, 1, 2}
     assert list(found.columns) == ["algorithm", "seed", "env_steps", "return_mean"]
     assert study.untrained_return(found) == -180
-    assert set(found.groupby("algorithm")["env_steps"].max()) == {100_000}, "QMIX's longer runs are cut"
-    assert study.committed_runs().equals(study.same_steps(found))
+    assert study.steps_of(found, "QMIX") == 200_000 and study.steps_of(found, "QMIX", "MNMPG") == 100_000
+    cut = study.same_steps(found, "QMIX", "MNMPG")
+    assert set(cut["algorithm"]) == {"QMIX", "MNMPG"} and set(cut.groupby("algorithm")["env_steps"].max()) == {100_000}
     tables["grid_mnmpg_lumberjacks.csv"] = curves({"MNMPG": 0.0, "QMIX_large": 0.0}, seeds=3)
     assert study.committed_runs() is None, "a learner is missing"
     tables["grid_mnmpg_lumberjacks.csv"] = curves(ALL, seeds=1)
@@ -236,6 +268,19 @@ def test_final_returns_are_of_the_last_fifth():
     frame = curves({"MNMPG": 7.0}, spread=0.0)
     frame.loc[frame["env_steps"] < 80_000, "return_mean"] = 1e6
     assert study.final_returns(frame, "MNMPG").tolist() == [7.0] * 5
+
+
+def test_a_difference_is_taken_at_the_steps_that_both_have():
+    long, short = curves({"MNMPG": 50.0}, spread=0.0), curves({"MNMPG no-s": 20.0}, end=40_000, spread=0.0)
+    long.loc[long["env_steps"] <= 40_000, "return_mean"] = 5.0
+    frame = pd.concat([long, short])
+    assert study.difference(frame, "MNMPG", "MNMPG no-s") == (-15.0, -15.0, -15.0)
+    assert study.steps_of(frame, "MNMPG") == 100_000 and study.steps_of(frame, "MNMPG", "MNMPG no-s") == 40_000
+    every = pd.concat([frame, curves({name: 0.0 for name in study.LEARNERS - {"MNMPG", "MNMPG no-s"}})])
+    (row,) = (r for r in study.ledger_rows(every) if "state" in r["claim"])
+    assert (row["ours"], row["verdict"]) == (-15.0, "not reproduced")
+    assert "40,000 environment steps ('reduced')" in row["ran"] and row["command"].endswith("--steps 40000")
+    assert "40,000 steps: MNMPG ends lower" in study.what_the_runs_say(every)
 
 
 def test_student_and_the_interval():
@@ -272,7 +317,7 @@ def test_verdicts(changes, large, six):
 
 def test_what_the_runs_say_is_read_off_them():
     told = study.what_the_runs_say(curves({**ALL, "QMIX": 0.0, "MNMPG K=1": 30.0, "MNMPG": 30.0, "QMIX_large": 30.0}))
-    assert "5 seeds of 100,000 environment steps" in told and "untrained teams -180.0" in told
+    assert told.startswith("5 seeds.") and "Levels at 100,000 steps" in told and "untrained teams -180.0" in told
     assert (
         "these runs do not show that the meta step did it" in told
         and "5.C no difference. " in told
@@ -299,7 +344,7 @@ def test_the_chapter_tells_both_states(there, monkeypatch, capsys):
     monkeypatch.setattr(study, "datasets", lambda: found if there else {})
     monkeypatch.setattr(study, "load_dataset", found.get)
     names = {"study": study, "mc": mc, "plt": matplotlib.pyplot, "pictures": pictures, "ClaimCard": ClaimCard}
-    for begin in ("main = ClaimCard", "ablations = ClaimCard", "finished = study.", "verdicts = study."):
+    for begin in ("main = ClaimCard", "ablations = ClaimCard", 'print("Looking for the committed runs', "verdicts = study."):
         (source,) = (s for s in sources if s.startswith(begin))
         exec(compile(source, begin, "exec"), names)
     said, figures = capsys.readouterr().out, matplotlib.pyplot.get_fignums()
@@ -354,13 +399,22 @@ def texts(figure):
 
 def test_pictures_name_their_axes_seeds_and_counts():
     samples = {r: study.estimates(r, repeats=500) for r in study.READINGS}
-    assert "500 independent draws" in texts(pictures.plot_readings(samples, 5.59))
+    readings = pictures.plot_readings(samples, 5.59)
+    assert "500 independent draws each (seed 0)" in texts(readings)
+    low, high = readings.axes[0].get_xlim()
+    assert low == pytest.approx(-high)
+    limits = {tuple(pictures.plot_estimator("stored", k, 20).axes[0].get_ylim()) for k in (1, 300)}
+    assert len(limits) == 1, "the grey outline must not shrink when rounds grow"
     assert "4,000 estimates" in texts(pictures.plot_estimator("stored", 3, 20)) and "3 rounds" in texts(
         pictures.plot_estimator("stored", 3, 20)
     )
     marks = [text for text in pictures.plot_ledger().axes[0].texts if text.get_text() == "0" and text.get_color() == "0.3"]
     assert len(marks) == sum(row.low is not None and row.low < 0 < row.high for row in ledger.load(chapter="05")) > 0
     assert "4 seeds" in texts(pictures.plot_known({"stored": torch.randn(4, 9), "redrawn": torch.randn(4, 9)}))
+    uneven = {"stored": torch.randn(4, 9), "redrawn": torch.randn(1, 9)}
+    assert "seeds: 4 stored, 1 redrawn" in texts(pictures.plot_known(uneven))
+    assert "seeds: 4 stored, 1 redrawn" in texts(pictures.plot_loop(uneven))
+    assert "3 seeds" in texts(pictures.plot_loop({"stored": torch.randn(3, 9)}))
     signal = texts(pictures.plot_signal(mc.load_dataset("meta_signal")))
     assert "48 pairs" in signal and "1 seed" in signal and "environment steps" in signal
     assert "5 seeds" in texts(pictures.plot_ablations(curves(ALL)))
@@ -393,6 +447,21 @@ def test_the_explorer_has_a_still():
         (ch05.check_log_p, mutate(ch05.log_p, "- std.log()", "+ std.log()"), "the sign of log(std)"),
         (ch05.check_log_p, mutate(ch05.log_p, "- std.log()", ""), "- log(std) is missing"),
         (ch05.check_log_p, wrong.squared_std, "not in the logarithm"),
+        (ch05.check_log_p, lambda z, mean, std: None, "must be a `return`"),
+        (ch05.check_slope_estimate, lambda g, z, m, s: None, "must be a `return`"),
+        (ch05.check_slope_estimate, lambda g, z, m, s: ch05.slope_estimate(g, z, m, s).mean(), "one number for each of the K"),
+        (ch05.check_slope_estimate, lambda g, z, m, s: ch05.slope_estimate(g, z, 0, s), "the mean was not subtracted"),
+        (ch05.check_slope_estimate, wrong.centred, "by 1 - 1/n on average"),
+        (ch05.check_meta_loss, wrong.plain_number, "cut the road"),
+        (ch05.check_meta_loss, wrong.sums_the_episodes, "the episodes are summed"),
+        (ch05.check_meta_loss, wrong.density_itself, "this is p itself"),
+        (ch05.check_meta_loss, lambda *_: None, "must be a `return`"),
+        (ch05.check_meta_round, wrong.scored_d1, "was given D1"),
+        (ch05.check_meta_round, wrong.weighed_by(lambda r: torch.tensor(1.0)), "R1 - R0 is missing in the meta loss"),
+        (ch05.check_meta_round, wrong.weighed_by(abs), "after a loss"),
+        (ch05.check_meta_round, wrong.weighed_by(lambda r: 2 * r), "weighs the score by 4, expected 2"),
+        (ch05.check_repaired_round, wrong.counts_losses_as_gains, "the sign of a loss"),
+        (ch05.check_repaired_round, mutate(ch05.repaired_round, "range(updates)", "range(1)"), "practise was called once"),
         (ch05.check_slope_estimate, wrong.nothing_weighed, "this is the mean score"),
         (ch05.check_slope_estimate, wrong.gain_times_log_p, "its *slope* is asked"),
         (ch05.check_slope_estimate, lambda g, z, m, s: (g * (z - m) / s**2).mean(0), "give gain an axis"),
@@ -414,18 +483,47 @@ def test_a_known_mistake_is_named(check, answer, said):
     assert said in str(caught.value) and caught.value.kind == "wrong"
 
 
-def test_a_z_for_each_update_is_right_where_all_are_scored():
-    def all_scored(draw, exercise, play, score, updates):
-        before, used = play(), [draw() for _ in range(updates)]
-        for z in used:
-            exercise(z)
-        return (play() - before) * sum(map(score, used))
+def all_scored(draw, practise, play, score, updates):
+    before, used = play(), [draw() for _ in range(updates)]
+    for z in used:
+        practise(z)
+    return (play() - before) * sum(map(score, used))
 
-    ch05.check_repaired_round.verify(all_scored)
+
+def last_scored_times_updates(draw, practise, play, score, updates):
+    before = play()
+    for _ in range(updates):
+        z = draw()
+        practise(z)
+    return (play() - before) * updates * score(z)
+
+
+def r1_alone(draw, practise, play, score, updates):
+    z = draw()
+    for _ in range(updates):
+        practise(z)
+    return play() * score(z)
+
+
+def gain_of_each_update(draw, practise, play, score, updates):
+    total, before = 0.0, play()
+    for _ in range(updates):
+        z = draw()
+        practise(z)
+        after = play()
+        total, before = total + (after - before) * score(z), after
+    return total
+
+
+@pytest.mark.parametrize("answer", [all_scored, last_scored_times_updates, r1_alone, gain_of_each_update])
+def test_a_round_is_judged_by_its_mean(answer):
+    ch05.check_repaired_round.verify(answer)
 
 
 @pytest.mark.parametrize(
-    "shift, sign, said", [(1, 1, "More than one z"), (0, -1, "became less probable"), (0, 1, None)], ids=["z", "sign", "right"]
+    "shift, sign, said",
+    [(1, 1, "More than one z"), (0, -1, "the sign: after a gain"), (0, 1, None)],
+    ids=["z", "sign", "right"],
 )
 def test_a_wrong_loss_of_ones_own_is_noticed(shift, sign, said):
     def own_loss(team, ctx):

@@ -88,8 +88,7 @@ def _meta_round(trainer, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 @dataclass(frozen=True)
 class SignalToNoise:
     """``squared``: the squared signal, an estimate of the squared length of the mean gradient that scatters around 0 where
-    there is none; ``error``: its standard error if there is none. ``noise``: the summed variances of a
-    single gradient.
+    there is none; ``error``: its standard error if there is none. ``noise``: the summed variances of a single gradient.
     ``ratio``: length of the mean gradient over the spread of a single one (0 where ``squared`` is not above 0).
     ``pairs_needed``: how many pairs, averaged, make signal and noise equal, 1/ratio^2.
     ``standard_errors``: how far the squared signal lies above 0; within -2..2 the pairs show none.

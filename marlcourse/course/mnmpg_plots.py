@@ -9,20 +9,21 @@ import torch
 from torch import Tensor
 
 from .meta_study import signal_to_noise
-from .mnmpg_study import ABLATIONS, BASE, READINGS, estimates, runs, same_seeds, true_slope, untrained_return
+from .mnmpg_study import ABLATIONS, BASE, GAIN, READINGS, estimates, gain_at, runs, same_seeds, true_slope, untrained_return
 
 REACH = 60.0  # the explorer's axis: fixed, so that one sees the estimates draw together
 TINTS = ("#0072B2", "#D55E00", "#009E73", "#8D6E63")
 COLOURS = {"stored": "#A23179", "redrawn": "#D55E00", "literal": "#607078"}
 SAID = {
-    "literal": r"as printed: $\log \pi(a)$",
-    "redrawn": "as released: another z is scored",
-    "stored": "z stored: what was used is scored",
+    "literal": r"literal, as printed: $\log \pi(a)$",
+    "redrawn": "redrawn, as released: another z is scored",
+    "stored": "stored: the z that was used is scored",
 }
 
 
-def plot_readings(samples: Mapping[str, Tensor], truth: float, title: str | None = None):
-    """The figure to remember: the distribution of single estimates in each reading, its mean, and the true slope.
+def plot_readings(samples: Mapping[str, Tensor], truth: float, title: str | None = None, seed: int = 0):
+    """The figure to remember: the distribution of single estimates in each reading, its mean, and the true slope. The axis
+    reaches as far to the left of 0 as to the right.
 
     ``samples``: {reading: [draws]}.
     """
@@ -30,9 +31,9 @@ def plot_readings(samples: Mapping[str, Tensor], truth: float, title: str | None
 
     from ..viz.style import INK, context
 
-    low, high = (float(f(torch.cat(list(samples.values())), q)) for f, q in ((torch.quantile, 0.01), (torch.quantile, 0.99)))
+    reach = max(float(torch.quantile(torch.cat(list(samples.values())).abs(), 0.99)), truth + 1)
     box = {"facecolor": "white", "edgecolor": "none", "pad": 2}
-    bins = np.linspace(min(low, -1), max(high, truth + 1), 81)
+    bins = np.linspace(-reach, reach, 83)  # an even number of bins: 0 is an edge
     with context():
         figure, axes = plt.subplots(len(samples), 1, figsize=(7.2, 5.6), sharex=True, layout="constrained")
         for ax, (name, x) in zip(axes, samples.items()):
@@ -48,7 +49,7 @@ def plot_readings(samples: Mapping[str, Tensor], truth: float, title: str | None
             ax.set_ylabel("share")
         axes[0].text(truth, 0.55, f" true slope {truth:.2f}", transform=axes[0].get_xaxis_transform(), fontsize=10.5)
         axes[-1].set_xlabel(r"one estimate of $d\,E[R_1 - R_0]\,/\,dm$ (▲: their mean; the outermost bins hold the rest)")
-        count = f"{len(next(iter(samples.values()))):,} independent draws each; nothing is trained"
+        count = f"{len(next(iter(samples.values()))):,} independent draws each (seed {seed}); nothing is trained"
         told = title or "MNMPG's meta-gradient in three readings: two agents, one step, z ~ N(0, 1)"
         figure.suptitle(
             f"{told}\n{count}",
@@ -60,8 +61,9 @@ def plot_readings(samples: Mapping[str, Tensor], truth: float, title: str | None
 
 
 def plot_estimator(reading: str = "stored", rounds: int = 1, noise: float = 0.0, m: float = 0.0, repeats: int = 4000):
-    """Estimates of the slope, each averaged over ``rounds`` meta rounds, beside the truth: the explorer's picture. The axis
-    is the same for all settings (the outermost bins hold the rest), and a grey outline shows estimates of one round."""
+    """Estimates of the slope, each averaged over ``rounds`` meta rounds, beside the truth: the explorer's picture. Both axes
+    are the same for all settings (the outermost bins hold the rest; heights on a square-root scale, so that wide and narrow
+    distributions can be seen at once), and a grey outline shows estimates of one round."""
     import matplotlib.pyplot as plt
 
     from ..viz.style import GREY, INK, context
@@ -76,12 +78,15 @@ def plot_estimator(reading: str = "stored", rounds: int = 1, noise: float = 0.0,
         outline = {"histtype": "step", "color": GREY, "lw": 1.3, "label": "single rounds"}
         ax.hist(single.clamp(-REACH, REACH).numpy(), bins, weights=weights, **outline)
         ax.set_xlim(-REACH, REACH)
+        ax.set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), np.square))
+        ax.set_ylim(0, 1)
+        ax.set_yticks([0, 0.02, 0.1, 0.25, 0.5, 1], ["0", ".02", ".1", ".25", ".5", "1"])
         ax.axvline(0, color="#8A8A8A", lw=1.3, ls=":", label="no step (0)")
         ax.axvline(truth, color=INK, lw=1.6, ls=(0, (5, 2)), label=f"true slope ({truth:.2f})", zorder=4)
         ax.axvline(float(x.mean()), color=COLOURS[reading], lw=2, label=f"mean of the estimates ({float(x.mean()):.2f})")
-        ax.set(xlabel=r"estimate of $d\,E[R_1 - R_0]\,/\,dm$ (outermost bins: the rest)", ylabel="share of the estimates")
+        ax.set(xlabel=r"estimate of $d\,E[R_1 - R_0]\,/\,dm$ (outermost bins: the rest)", ylabel="share (square-root scale)")
         ax.set_title(
-            f"{SAID[reading]}; {rounds} round{'s' * (rounds > 1)} an estimate, noise {noise:g}, m = {m:g}\n"
+            f"{SAID[reading]}; {rounds} round{'s' * (rounds > 1)} per estimate, noise {noise:g}, m = {m:g}\n"
             f"{repeats:,} estimates: {wrong:.1%} do not point upwards, spread {float(x.std()):.2f}",
             fontsize=11.5,
         )
@@ -90,7 +95,7 @@ def plot_estimator(reading: str = "stored", rounds: int = 1, noise: float = 0.0,
 
 
 def estimator_explorer(static: bool = False):
-    """The explorer of chapter 05: the reading, rounds an estimate, the noise of a return, the mean m of z."""
+    """The explorer of chapter 05: the reading, rounds per estimate, the noise of a return, the mean m of z."""
     from ..viz.explore import Control, choice, explore, float_slider
 
     steps = [1, 2, 5, 10, 20, 50, 100, 200, 300, 500, 1000]
@@ -98,7 +103,7 @@ def estimator_explorer(static: bool = False):
         plot_estimator,
         static=static,
         reading=choice(list(reversed(READINGS)), label="reading"),
-        rounds=Control("SelectionSlider", 1, options=steps, description="rounds an estimate"),
+        rounds=Control("SelectionSlider", 1, options=steps, description="rounds per estimate"),
         noise=float_slider(20, 0, 60, 1, label="noise of a return"),
         m=float_slider(0, -3, 3, 0.1, label="mean m of z"),
     )
@@ -122,6 +127,38 @@ def plot_ledger():
     return figure
 
 
+def counted(curves: Mapping[str, Tensor]) -> str:
+    """How many seeds the curves hold, one by one where the numbers differ."""
+    counts = {name: len(curve) for name, curve in curves.items()}
+    if len(set(counts.values())) == 1:
+        n = next(iter(counts.values()))
+        return f"{n} seed{'s' * (n != 1)}"
+    return "seeds: " + ", ".join(f"{n} {name}" for name, n in counts.items())
+
+
+def plot_loop(tracks: Mapping[str, Tensor], title: str | None = None):
+    """The loop in the small game: {reading: m [seeds, rounds + 1]} -> the expected gain at every m, one thin line a seed, and
+    the median; beside it the untrained team's and the best that z can reach."""
+    import matplotlib.pyplot as plt
+
+    from ..viz.style import GREY, INK, context
+
+    with context():
+        ax = plt.subplots(figsize=(8.8, 4.0), layout="constrained")[1]
+        for name, m in tracks.items():
+            gains = gain_at(m).numpy()
+            ax.plot(gains.T, color=COLOURS[name], lw=0.8, alpha=0.4)
+            ax.plot(np.median(gains, 0), color=COLOURS[name], lw=2.6, label=SAID[name])
+        start = float(gain_at(next(iter(tracks.values()))[:, 0]).median())
+        ax.axhline(GAIN[1], color=INK, ls=(0, (6, 2)), lw=1.3, label=f"best that z can choose ({GAIN[1]:+.0f})")
+        ax.axhline(start, color=GREY, ls=":", lw=1.3, label=f"untrained ({start:+.0f})")
+        ax.set(xlabel="meta rounds", ylabel="expected gain of a round, $E[R_1 - R_0]$")
+        head = title or "The whole loop in the small game: z, practice, play, meta step"
+        ax.set_title(f"{head}\nthin: single seeds; thick: median; {counted(tracks)}", fontsize=11.5)
+        ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return ax.figure
+
+
 def plot_known(curves: Mapping[str, Tensor], title: str | None = None):
     """Exact expected return over meta rounds where it is known: {reading: [seeds, rounds + 1]}; 0 is the best."""
     import matplotlib.pyplot as plt
@@ -134,13 +171,12 @@ def plot_known(curves: Mapping[str, Tensor], title: str | None = None):
             low, middle, high = np.percentile(curve.numpy(), [25, 50, 75], axis=0)
             ax.plot(middle, color=COLOURS[name], lw=2.2, label=SAID[name])
             ax.fill_between(range(len(middle)), low, high, color=COLOURS[name], alpha=0.18, lw=0)
-        start = float(next(iter(curves.values()))[:, 0].median())
+        start = float(torch.cat([curve[:, 0] for curve in curves.values()]).median())
         ax.axhline(0, color=INK, ls=(0, (6, 2)), lw=1.3, label="best (0)")
         ax.axhline(start, color=GREY, ls=":", lw=1.3, label=f"untrained ({start:.1f})")
         ax.set(xlabel="meta rounds", ylabel="expected return")
-        seeds = len(next(iter(curves.values())))
         ax.set_title(
-            f"{title or 'The return is - |z - s|²: which reading learns?'}\nmedian and interquartile range over {seeds} seeds"
+            f"{title or 'The return is - |z - s|²: which reading learns?'}\nmedian and interquartile range, {counted(curves)}"
         )
         ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return ax.figure
@@ -223,28 +259,37 @@ def plot_ablations(frame):
 
 
 def plot_hierarchy(tracks: Mapping[str, tuple[Tensor, Tensor, Tensor]], felled: Sequence[int], title: str):
-    """z over one episode: {who: (mean [T,K], std [T,K], drawn z [T,K])}, and the steps at which a tree fell."""
+    """z over one episode, one panel for each of its K entries, all tracks in it: {who: (mean [T,K], std [T,K], drawn z
+    [T,K])}, and the steps at which a tree fell. The first track is grey (the null), its band an outline."""
     import matplotlib.pyplot as plt
 
     from ..viz.style import GREY, context
 
+    count = next(iter(tracks.values()))[0].shape[1]
     with context():
         figure, axes = plt.subplots(
-            len(tracks), 1, figsize=(7.6, 1.2 + 2.1 * len(tracks)), sharex=True, layout="constrained", squeeze=False
+            count, 1, figsize=(7.6, 1.6 + 1.35 * count), sharex=True, sharey=True, layout="constrained", squeeze=False
         )
-        for ax, (who, (mean, std, drawn)) in zip(axes[:, 0], tracks.items()):
-            steps = np.arange(len(mean))
-            for k in range(mean.shape[1]):
-                ax.plot(steps, mean[:, k], color=TINTS[k % 4], lw=2, label=f"$z_{k + 1}$")
-                ax.fill_between(steps, mean[:, k] - std[:, k], mean[:, k] + std[:, k], color=TINTS[k % 4], alpha=0.13, lw=0)
-                ax.plot(steps, drawn[:, k], ".", ms=3, color=TINTS[k % 4], alpha=0.7)
+        for k, ax in enumerate(axes[:, 0]):
+            for j, (who, (mean, std, drawn)) in enumerate(tracks.items()):
+                steps, tint = np.arange(len(mean)), TINTS[j - 1] if j else GREY
+                middle, width = mean[:, k], std[:, k]
+                ax.plot(steps, middle, color=tint, lw=2, label=who)
+                if j:
+                    ax.fill_between(steps, middle - width, middle + width, color=tint, alpha=0.15, lw=0)
+                    ax.plot(steps, drawn[:, k], ".", ms=3, color=tint, alpha=0.7)
+                else:
+                    for edge in (middle - width, middle + width):
+                        ax.plot(steps, edge, color=tint, lw=1, ls=(0, (4, 2)))
             for t in felled:
                 ax.axvline(t, color=GREY, lw=1, ls=":")
-            ax.set_title(who, fontsize=11.5)
-            ax.set_ylabel("z")
-        axes[0, 0].legend(loc="upper left", bbox_to_anchor=(1, 1))
+            ax.set_ylabel(f"$z_{k + 1}$")
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(tracks))
         axes[-1, 0].set_xlabel("step of the episode (dotted: a tree falls)")
         figure.suptitle(
-            f"{title}\nline and band: mean and standard deviation of p(z | s); dots: drawn", x=0.01, ha="left", fontsize=12
+            f"{title}\nline: mean of p(z | s); band, or dashes: one standard deviation; dots: drawn (trained encoder)",
+            x=0.01,
+            ha="left",
+            fontsize=12,
         )
     return figure

@@ -151,12 +151,57 @@ def late_before(draw, exercise, play, score, updates):
     return (play() - before) * score(z)
 
 
-def forgets_before(draw, exercise, play, score, updates):
-    play()
-    z = draw()
+def counts_losses_as_gains(draw, exercise, play, score, updates):
+    before, z = play(), draw()
     for _ in range(updates):
         exercise(z)
-    return play() * score(z)
+    return abs(play() - before) * score(z)
+
+
+def no_score(draw, exercise, play, score, updates):
+    before, z = play(), draw()
+    for _ in range(updates):
+        exercise(z)
+    return play() - before
+
+
+def scores_anew_with_r1_alone(draw, exercise, play, score, updates):
+    for _ in range(updates):
+        exercise(draw())
+    return play() * score(draw())
+
+
+def centred(gain, z, mean, std):
+    """A baseline out of the same draws: too small by 1 - 1/n."""
+    return ((gain - gain.mean()).unsqueeze(-1) * (z - mean) / std**2).mean(0)
+
+
+def weighed_by(improvement):
+    """A round whose meta loss is given `improvement(R1 - R0)`."""
+
+    def meta_round(team, ctx):
+        d0 = team.with_z(ctx.collect(), ctx.generator)
+        for _ in range(team.config.exercise_updates):
+            ctx.step("main", team.exercise_loss, d0)
+        found = team.improvement(d0, ctx.collect())
+        ctx.step("meta", team.meta_loss(d0, improvement(found))[0])
+        return found
+
+    return meta_round
+
+
+def sums_the_episodes(encoder, state, z, mask, improvement):
+    log_p = encoder.log_prob(state, z.detach())
+    return -improvement * ((log_p * mask).sum(1) / mask.sum(1)).sum()
+
+
+def density_itself(encoder, state, z, mask, improvement):
+    log_p = encoder.log_prob(state, z.detach())
+    return -improvement * ((log_p.exp() * mask).sum(1) / mask.sum(1)).mean()
+
+
+def plain_number(encoder, state, z, mask, improvement):
+    return ch05.meta_loss(encoder, state, z, mask, improvement).item()
 
 
 MUTANTS = {
@@ -180,6 +225,7 @@ MUTANTS = {
         gain_times_log_p,
         other_z,
         entries_added,
+        centred,
     ],
     "5.4": [
         mutate(ch05.meta_loss, "z.detach()", "z"),
@@ -193,6 +239,9 @@ MUTANTS = {
         always_a_step,
         no_gradient,
         redraws,
+        sums_the_episodes,
+        density_itself,
+        plain_number,
     ],
     "5.5": [
         early_d1,
@@ -204,6 +253,11 @@ MUTANTS = {
         mutate(ch05.meta_round, "team.improvement(d0, d1)", "team.improvement(d1, d0)"),
         mutate(ch05.meta_round, "team.config.exercise_updates", "1"),
         mutate(ch05.meta_round, "team.meta_loss(d0, improvement)", "team.meta_loss(d0, -improvement)"),
+        weighed_by(lambda r: torch.tensor(1.0)),
+        weighed_by(abs),
+        weighed_by(torch.sign),
+        weighed_by(lambda r: r.clamp(min=0)),
+        weighed_by(lambda r: 2 * r),
     ],
     "5.3": [
         scores_the_last,
@@ -213,6 +267,8 @@ MUTANTS = {
         scores_each_update,
         wrong_way_round,
         late_before,
-        forgets_before,
+        counts_losses_as_gains,
+        no_score,
+        scores_anew_with_r1_alone,
     ],
 }

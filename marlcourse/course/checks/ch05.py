@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import random
 
 import torch
 
 from marlcourse.algorithms.mnmpg import MNMPG
-from marlcourse.course.exercises import exercise, expect, mine_or_reference, require
-from marlcourse.course.mnmpg_study import changed, parts
+from marlcourse.course.exercises import describe, exercise, expect, mine_or_reference, require
+from marlcourse.course.mnmpg_study import changed, gain, mean_and_error, parts, true_slope
 from marlcourse.course.quiz import Question, Quiz
 from marlcourse.envs import make
 from marlcourse.nets.hierarchy import GaussianEncoder
@@ -26,6 +27,20 @@ def meant(got, known, otherwise):
     return otherwise
 
 
+def teach(got, expected, call, known, otherwise):
+    """`expect`, but None and a known wrong answer [(tensor, hint), ...] get their own hint and no other one."""
+    require(got is not None, f"{call} returned None.", hint="the last line of the function must be a `return`")
+    if isinstance(got, torch.Tensor) and got.is_floating_point():
+        got = got + 0.0  # no "-0" in a message
+    if hint := meant(got, known, ""):
+        require(False, f"{call} returned {describe(got)}, expected {describe(expected)}", hint=hint)
+    expect(got, expected, call=call, hint=otherwise)
+
+
+def times(n):
+    return "once" if n == 1 else f"{n} times"
+
+
 # ------------------------------------------------------------------------------------------------ 5.1
 
 
@@ -39,8 +54,10 @@ def log_p(z, mean, std):
     title="how probable was the z that was used?",
     reference=log_p,
     hints=[
-        "One entry first: the logarithm of exp(-(z - mean)^2 / (2 std^2)) / (std sqrt(2 pi)). Three terms.",
-        "The K entries are independent: probabilities multiply, so logarithms ...",
+        "One entry first. The logarithm of a quotient is a difference, and log exp(x) = x: three terms remain. The card's "
+        "example shows them for std = 1; which of the three changes with std, and which two would for another z?",
+        "The K entries are independent: their densities multiply, so their logarithms are added. Over which axis of "
+        "[...,K], so that [...] is left?",
         "`(-0.5 * ((z - mean) / std) ** 2 - std.log() - 0.5 * math.log(2 * math.pi)).sum(-1)`",
     ],
     difficulty=1,
@@ -69,14 +86,8 @@ def check_log_p(log_p):
         (1.418939, "the sign: this is - log p"),
         (0.241971, "this is the density itself: its logarithm is asked"),
     ]
-    expect(
-        got,
-        -1.418939,
-        call="log_p(z=[1], mean=[0], std=[1])",
-        hint=meant(
-            got, known, "-(1 - 0)^2 / 2 - log(1) - log(2 pi) / 2 = -.5 - .919; the last axis holds K entries: sum over it"
-        ),
-    )
+    otherwise = "-(1 - 0)^2 / 2 - log(1) - log(2 pi) / 2 = -.5 - .919; the last axis holds K entries: sum over it"
+    teach(got, torch.tensor(-1.418939), "log_p(z=[1], mean=[0], std=[1])", known, otherwise)
     got = log_p(torch.tensor([2.0, 1.0]), torch.zeros(2), torch.tensor([2.0, 1.0]))
     known = [
         (-1.765512, "this is the mean over the entries: independent probabilities multiply, so their logarithms add"),
@@ -86,12 +97,8 @@ def check_log_p(log_p):
         (-4.031024, "std is not squared in the exponent: - (z - mean)^2 / (2 std^2)"),
         (-5.031024, "std is missing in the exponent: - (z - mean)^2 / (2 std^2)"),
     ]
-    expect(
-        got,
-        -3.531024,
-        call="log_p(z=[2, 1], mean=[0, 0], std=[2, 1])",
-        hint=meant(got, known, "first entry -(2/2)^2/2 - log 2 - .919, second -.5 - .919; then the sum"),
-    )
+    otherwise = "first entry -(2/2)^2/2 - log 2 - .919, second -.5 - .919; then the sum"
+    teach(got, torch.tensor(-3.531024), "log_p(z=[2, 1], mean=[0, 0], std=[2, 1])", known, otherwise)
     z = torch.arange(12.0).view(2, 2, 3) / 10
     truth = torch.distributions.Normal(torch.full((2, 2, 3), 0.3), torch.full((2, 2, 3), 0.5)).log_prob(z).sum(-1)
     expect(
@@ -141,8 +148,10 @@ def random_rounds(g):
     title="the slope of an average that you can only sample",
     reference=slope_estimate,
     hints=[
-        "The estimate is the mean over draws of gain times score. What is d log p / d mean for one entry of z?",
-        "d/d mean of -(z - mean)^2 / (2 std^2) is (z - mean) / std^2. gain has one number for each draw: give it an axis.",
+        "In the table of section 2: which line was averaged at the end? There std was 1 and the mean 0. What is "
+        "d log p / d mean of *one* entry for any mean and std? (Only one of the three terms of log p holds the mean.)",
+        "The score is [n,K], the gain [n]: one number for each draw, whatever K is. `unsqueeze` gives it the axis that is "
+        "missing. Which of the two axes counts the draws, over which the mean goes?",
         "`(gain.unsqueeze(-1) * (z - mean) / std**2).mean(0)`",
     ],
     difficulty=2,
@@ -161,29 +170,34 @@ def check_slope_estimate(slope_estimate):
         (by_log_p, no_slope),
         (gain.unsqueeze(-1) * z, "these are the products of the single draws: take their mean, .mean(0)"),
         (torch.zeros(4), "gain [n] times score [n,K] made a table of n by n: give gain an axis, gain.unsqueeze(-1)"),
-        (torch.tensor(7.0), "one number for each of the K entries: mean(0), over the draws only"),
+        (torch.tensor(7.0), "one number for each of the K entries (here K = 1): a mean over the draws only, axis 0"),
         (torch.tensor([28.0]), "this is the sum over the draws: an expectation is estimated by their mean"),
         (torch.tensor([-7.0]), "the sign: a draw above the mean asks for a larger mean, score (z - mean) / std^2"),
         (torch.tensor([-5.0]), "this is the mean gain; each gain belongs to the score of its own z"),
-        (torch.tensor([0.0]), "this is the mean score: each score is weighed with the gain of its own draw"),
+        (torch.tensor([0.0]), "this is the mean score: each score is weighted by the gain of its own draw"),
     ]
-    expect(
-        got,
-        torch.tensor([7.0]),
-        call="slope_estimate(gain=[-12, -12, 2, 2], z=[[-1.5], [-.5], [.5], [1.5]], mean=[0], std=[1])",
-        hint=meant(got, known, "the four products are 18, 6, 1, 3; return one number for each of the K entries"),
+    call = "slope_estimate(gain=[-12, -12, 2, 2], z=[[-1.5], [-.5], [.5], [1.5]], mean=[0], std=[1])"
+    if isinstance(got, float) and abs(got - 7) < 1e-3:
+        got = torch.tensor(got)
+    teach(
+        got, torch.tensor([7.0]), call, known, "the four products are 18, 6, 1, 3; return one number for each of the K entries"
     )
     got = slope_estimate(gain, 1 + 2 * z.repeat(1, 2), torch.ones(2), torch.tensor([2.0, 2.0]))
     known = [
         (torch.full((2,), 14.0), "std is missing: the score is (z - mean) / std^2"),
         (torch.full((2,), 7.0), "the score divides by the *square* of std"),
+        (torch.full((2,), 2.25), "the mean was not subtracted: the score is (z - mean) / std^2"),
+        (torch.tensor(3.5), "one number for each of the K entries (here K = 2): a mean over the draws only, axis 0"),
     ]
-    expect(
-        got,
-        torch.full((2,), 3.5),
-        call="slope_estimate(the same gains, z twice as far around mean=[1, 1], std=[2, 2])",
-        hint=meant(got, known, "(z - mean) / std^2 = 2 * (...) / 4"),
+    call = "slope_estimate(the same gains, z twice as far around mean=[1, 1], std=[2, 2])"
+    teach(got, torch.full((2,), 3.5), call, known, "(z - mean) / std^2 = 2 * (...) / 4")
+    got = slope_estimate(torch.tensor([1.0, 3.0]), torch.tensor([[0.0], [2.0]]), torch.zeros(1), torch.ones(1))
+    centred = (
+        "the mean gain was subtracted. That is a baseline, and a good idea (section 7); but taken from the same n draws it "
+        "makes the estimate too small, by 1 - 1/n on average. Asked is the plain mean of gain times score"
     )
+    call = "slope_estimate(gain=[1, 3], z=[[0], [2]], mean=[0], std=[1])"
+    teach(got, torch.tensor([3.0]), call, [(torch.tensor([1.0]), centred)], "the products are 0 and 6: their mean")
     mean, std = torch.tensor([0.5, -1.0], dtype=torch.double), torch.tensor([0.7, 1.5], dtype=torch.double)
     z = mean + std * torch.randn(40_000, 2, generator=torch.Generator().manual_seed(5), dtype=torch.double)
     truth = finite_difference(lambda m: wavy_expected(m, std), mean)
@@ -200,28 +214,28 @@ def check_slope_estimate(slope_estimate):
 # ------------------------------------------------------------------------------------------------ 5.3
 
 
-def repaired_round(draw, exercise, play, score, updates):
-    """draw() -> z, exercise(z): one update, play() -> return, score(z) -> d log p / dm; updates: how many -> estimate"""
+def repaired_round(draw, practise, play, score, updates):
+    """draw() -> z, practise(z): one update, play() -> return, score(z) -> d log p / dm; updates: how many -> estimate"""
     before = play()
     z = draw()
     for _ in range(updates):
-        exercise(z)
+        practise(z)
     return (play() - before) * score(z)
 
 
 class Script:
-    """A team whose return is 100 at first, and moves by a tenth of every z that it exercised with; draws are 1, 2, 3, ..."""
+    """A team whose return is 100 at first, and moves by a tenth of every z that it practised with; draws are 1, 2, 3, ..."""
 
     def __init__(self, first=1.0):
-        self.next, self.total, self.drawn, self.exercised, self.played = first, 100.0, [], [], 0
+        self.next, self.total, self.drawn, self.practised, self.played = first, 100.0, [], [], 0
 
     def draw(self):
         z, self.next = self.next, self.next * 2 + 1
         self.drawn.append(z)
         return z
 
-    def exercise(self, z):
-        self.exercised.append(z)
+    def practise(self, z):
+        self.practised.append(z)
         self.total += 0.1 * z
 
     def play(self):
@@ -233,7 +247,35 @@ class Script:
 
     @property
     def tools(self):
-        return self.draw, self.exercise, self.play, self.score
+        return self.draw, self.practise, self.play, self.score
+
+
+class Shared:
+    """The small game with its gain shared out over the updates, z ~ N(m, 1) and a return of 5 at first: one round of it."""
+
+    def __init__(self, updates, m, stream):
+        self.updates, self.m, self.stream, self.earns = updates, m, stream, 5.0
+        self.gains = gain(torch.tensor([-1.0, 1.0])).tolist()
+        self.tools = self.draw, self.practise, self.play, self.score
+
+    def draw(self):
+        return self.stream.gauss(self.m, 1.0)
+
+    def practise(self, z):
+        self.earns += self.gains[z > 0] / self.updates
+
+    def play(self):
+        return self.earns
+
+    def score(self, z):
+        return z - self.m
+
+
+def judged(one_round, rounds=4_000, updates=3, m=0.5):
+    """(mean, its standard error, true slope) of the estimates of so many rounds."""
+    stream = random.Random(1)
+    found = [float(one_round(*Shared(updates, m, stream).tools, updates)) for _ in range(rounds)]
+    return *mean_and_error(torch.tensor(found)), true_slope(m)
 
 
 def scripted(repaired_round, g):
@@ -246,9 +288,11 @@ def scripted(repaired_round, g):
     title="find the released defect",
     reference=repaired_round,
     hints=[
-        "Count the calls of draw. How many different z does one round use?",
-        "A score says: make *this* z more probable. Which z deserves it, and has the code kept it?",
-        "`z = draw()` once, before the loop; `exercise(z)` in it; `score(z)` at the end.",
+        "Count the calls of draw in a round of three updates, and give every z a name. Which of them had a part in the gain? "
+        "Which of them is scored?",
+        "A score says: make *this* z more probable. A z that had no part in the gain has E[gain x score] = E[gain] x 0. So "
+        "the z that deserves it must still be there when the team has played again: keep it in a variable.",
+        "`z = draw()` once, before the loop; `practise(z)` in it; `score(z)` at the end.",
     ],
     difficulty=2,
     importance=5,
@@ -258,42 +302,39 @@ def scripted(repaired_round, g):
 def check_repaired_round(repaired_round):
     script = Script()
     got = repaired_round(*script.tools, 3)
-    call = "repaired_round(draw, exercise, play, score, updates=3)"
+    call = "repaired_round(draw, practise, play, score, updates=3)"
     require(got is not None, f"{call} returned None.", hint="return (R1 - R0) x score")
-    require(
-        len(script.exercised) == 3,
-        f"There were {len(script.exercised)} exercise updates, expected 3.",
-        hint="`updates` says how many",
-    )
-    require(
-        script.played == 2,
-        f"The team played {script.played} times, expected 2.",
-        hint="R0 before the exercise, R1 after it",
-    )
-    gain, used = script.total - 100, list(dict.fromkeys(script.exercised))  # each z that was exercised with, once
+    number = isinstance(got, (int, float)) or isinstance(got, torch.Tensor) and got.numel() == 1
+    require(number, f"{call} returned {describe(got)}, expected one number.", hint="one round, one estimate: (R1 - R0) x score")
+    done = len(script.practised)
+    require(done == 3, f"practise was called {times(done)}, expected 3 times.", hint="`updates` says how many")
+    mean, error, slope = judged(repaired_round)
+    if abs(mean - slope) < 4 * error:
+        return  # whatever was done: its mean is right
+    change, used = script.total - 100, list(dict.fromkeys(script.practised))  # each z that was practised with, once
     score = sum(map(script.score, used))
-    anew = [gain * script.score(z) for z in script.drawn if z not in used]
+    anew = [change * script.score(z) for z in script.drawn if z not in used]
     known = [
-        *((x, "the z that is scored was drawn anew: it had no part in the exercise, nor in the gain") for x in anew),
-        (0.0, "R1 - R0 is 0: was R0 taken before the exercise, and R1 after it?"),
-        (-gain * score, "the sign: R1, after the exercise, less R0"),
-        (gain, "the score is missing: which z is to become more probable?"),
-        (script.total * score, "R0 is missing: it is the difference that the exercise made"),
+        *((x, "the z that is scored was drawn anew: it had no part in the practice, nor in the gain") for x in anew),
+        (0.0, "R1 - R0 is 0: was R0 taken before the practice, and R1 after it?"),
+        (-change * score, "the sign: R1, after the practice, less R0"),
+        (change, "the score is missing: which z is to become more probable?"),
         *(
-            (gain * script.score(z), "several z were exercised with, and one alone is scored: score all of them, or draw once")
+            (change * script.score(z), "several z were practised with, and one is scored: score all of them, or draw once")
             for z in used[: len(used) if len(used) > 1 else 0]
         ),
-        (gain * score / len(used), "this is the mean of the scores; a product of densities has the *sum* of their scores"),
     ]
+    if len(used) > 1:
+        mean_score = "this is the mean of the scores; a product of densities has the *sum* of their scores"
+        known.append((change * score / len(used), mean_score))
     if len(used) == 1:
-        known.insert(0, (3 * gain * score, "one z was drawn once: its score counts once, however often it was used"))
-    got = torch.as_tensor(got).detach().float().flatten()
-    got = got[0] if len(got) == 1 else got
-    expect(
-        got,
-        gain * score,
-        call=call,
-        hint=meant(got, known, "(R1 - R0) times the score of the z that was exercised with"),
+        known.insert(0, (3 * change * score, "one z was drawn once: its score counts once, however often it was used"))
+        known.append((change * score, "with one gain it is right: what happens to the sign of a loss?"))
+    got = torch.as_tensor(got).detach().float().flatten()[0]
+    require(
+        False,
+        f"4,000 rounds have the mean {mean:.2f} (standard error {error:.2f}); the true slope is {slope:.2f}.",
+        hint=meant(got, known, "(R1 - R0) times the score of the z that was practised with"),
     )
 
 
@@ -339,8 +380,11 @@ def loss_and_gradient(meta_loss, g):
     title="the meta loss",
     reference=meta_loss,
     hints=[
-        "An optimiser goes downhill: what must be small so that z becomes more probable after a gain?",
-        "Average log p over the real steps of each episode (mask), then over the episodes. And z is data here: `z.detach()`.",
+        "An optimiser goes downhill: what must become small so that z becomes more probable after a gain, and less "
+        "probable after a loss? Then the order of the two means: in the card's example the mean over all three real steps "
+        "is another number than -2.",
+        "`log_p * mask` is 0 on padded steps; their number must not be in the denominator either. And ask of z, as of each "
+        "number in a loss: has it a road to theta, and should it? It was drawn, used, and is over.",
         "`log_p = encoder.log_prob(state, z.detach())`, `mean_log_p = (log_p * mask).sum(1) / mask.sum(1)`, "
         "`return -improvement * mean_log_p.mean()`",
     ],
@@ -355,11 +399,22 @@ def check_meta_loss(meta_loss):
     encoder, state, z, mask = meta_case(g)
     log_p = encoder.log_prob(state, z.detach()).detach()
     score = ((log_p * mask).sum(1) / mask.sum(1)).mean()
-    loss, again = (meta_loss(encoder, state, z, mask, 2.0) for _ in range(2))
+    loss, again = (meta_loss(encoder, state, z, mask, torch.tensor(2.0)) for _ in range(2))
+    call = "meta_loss(encoder, state, z, mask, improvement=2)"
+    require(
+        loss is None or isinstance(loss, torch.Tensor),
+        f"{call} returned a plain number ({describe(loss)}), expected a tensor with a gradient.",
+        hint=".item() and float() keep the value and cut the road from the loss to theta: return the tensor itself",
+    )
     require(
         not isinstance(loss, torch.Tensor) or not isinstance(again, torch.Tensor) or torch.equal(loss, again),
         "Called twice with the same arguments, meta_loss gave two numbers: it draws a z of its own.",
-        hint="score the z that was handed over: a new one had no part in the exercise, and the mean of its gradient is 0",
+        hint="score the z that was handed over: a new one had no part in the practice, and the mean of its gradient is 0",
+    )
+    each = (log_p * mask).sum(1) / mask.sum(1)  # [B]
+    episodes, steps = (
+        "the episodes are summed: their mean is asked",
+        "the steps of an episode are summed: divide by mask.sum(1)",
     )
     known = [
         (2 * score, "the sign: optimisers go downhill, and after a gain log p must go up"),
@@ -369,15 +424,16 @@ def check_meta_loss(meta_loss):
         ),
         (-2 * log_p.mean(), "padded steps are in the mean: weigh by mask"),
         (-2 * (log_p * mask).mean(), "padded steps are in the denominator: divide by mask.sum(1)"),
-        (-2 * (log_p * mask).sum(1).mean(), "divide by the number of real steps of the episode, mask.sum(1)"),
+        (-2 * (log_p * mask).sum(1).mean(), steps),
+        (-2 * each.sum(), episodes),
+        (-2 * (log_p * mask).sum(), "steps and episodes are summed: take the mean over each episode's steps, then over them"),
+        (-2 * each, "one number for each episode: take their mean"),
+        (-2 * ((log_p.exp() * mask).sum(1) / mask.sum(1)).mean(), "this is p itself: the score is the gradient of log p"),
+        (-2 * ((log_p * mask).sum(1) / mask.sum(1)).mean().exp(), "this is p itself: the score is the gradient of log p"),
         (-score, "improvement is missing: it says how far to go, and in which direction"),
+        (score, "improvement is missing, and the sign: optimisers go downhill"),
     ]
-    expect(
-        loss,
-        -2 * score,
-        call="meta_loss(encoder, state, z, mask, improvement=2)",
-        hint=meant(loss, known, "- improvement times the mean over episodes of (sum over real steps of log p) / (real steps)"),
-    )
+    teach(loss, -2 * score, call, known, "try the card's example: the means of the two episodes are -1 and -3, the loss is 4")
     require(loss.requires_grad, "The loss has no gradient: it cannot teach theta.", hint="detach z, not log p")
     truth = theta_gradient(-2.0 * ((encoder.log_prob(state, z.detach()) * mask).sum(1) / mask.sum(1)).mean(), encoder)
     got = theta_gradient(loss, encoder)
@@ -387,12 +443,12 @@ def check_meta_loss(meta_loss):
         hint="z = mean + std * noise remembers the encoder. Through it (z - mean) / std = noise is a constant: the mean gets "
         "no gradient at all. The z that was used is a number now: z.detach()",
     )
-    nothing = theta_gradient(meta_loss(encoder, state, z, mask, 0.0), encoder)
+    nothing = theta_gradient(meta_loss(encoder, state, z, mask, torch.tensor(0.0)), encoder)
     require(
         bool((nothing == 0).all()), "R1 = R0 gives a gradient.", hint="no improvement, no step: the loss is a product with it"
     )
     expect(
-        theta_gradient(meta_loss(encoder, state, z, mask, -2.0), encoder),
+        theta_gradient(meta_loss(encoder, state, z, mask, torch.tensor(-2.0)), encoder),
         -truth,
         call="the gradient of meta_loss(..., improvement=-2)",
         hint="what made things worse must become less probable by as much",
@@ -428,12 +484,14 @@ def after_round(meta_round, g):
 
 
 class Watched:
-    """A context that notes what is done with it, and which z served."""
+    """A context that notes what is done with it, and which z served. With ``returns`` (R0, R1) these are what D0 and D1
+    have paid, whatever was played; without, every batch has a return of its own."""
 
-    def __init__(self, team, ctx):
+    def __init__(self, team, ctx, returns=None):
         self.team, self.ctx, self.events, self.used, self.moved, self.batches = team, ctx, [], [], [], []
+        self.returns, self.found, self.unit = returns, None, None
         self.generator, self.optimizers, self.buffer = ctx.generator, ctx.optimizers, ctx.buffer
-        exercise, log_prob, encoder = team.exercise_loss, team.mixer.encoder.log_prob, team.mixer.encoder
+        exercise, self.log_prob, encoder = team.exercise_loss, team.mixer.encoder.log_prob, team.mixer.encoder
 
         def exercise_loss(batch):
             self.z_of("exercise_loss", batch)
@@ -442,14 +500,25 @@ class Watched:
 
         def meta_loss(batch, improvement):
             self.z_of("meta_loss", batch)
+            self.not_d1(batch.reward is self.batches[-1].reward)
             return meta(batch, improvement)
 
         def scored(state, z):  # also by a meta_loss of the reader's own
+            if len(self.batches) > 1:
+                d0, d1 = (batch.states[:, :-1] for batch in (self.batches[0], self.batches[-1]))
+                self.not_d1(not torch.equal(d0, d1) and torch.equal(state, d1))
             self.used.append(("score", z.detach().clone()))
-            return log_prob(state, z)
+            return self.log_prob(state, z)
 
         meta, encoder.log_prob = team.meta_loss, scored
         team.exercise_loss, team.meta_loss = exercise_loss, meta_loss
+
+    def not_d1(self, it_is):
+        require(
+            not (it_is and len(self.batches) > 1),
+            "The meta loss was given D1.",
+            hint="D1 was played after the practice: its steps had no part in it. Scored is the z of D0; D1 gives R1 alone",
+        )
 
     @staticmethod
     def z_of(loss, batch):
@@ -466,7 +535,11 @@ class Watched:
     def collect(self, *args, **options):
         self.events.append("collect")
         batch = self.ctx.collect(*args, **options)
-        batch.reward[:, 0] += 10.0 ** len(self.batches)  # every batch has a return of its own
+        if self.returns is None:
+            batch.reward[:, 0] += 10.0 ** len(self.batches)  # every batch has a return of its own
+        else:
+            batch.reward[:] = 0.0
+            batch.reward[:, 0] = self.returns[min(len(self.batches), 1)]
         self.batches.append(batch)
         return batch
 
@@ -481,6 +554,13 @@ class Watched:
             f"ctx.step({name!r}, ...) was given a tuple.",
             hint="a loss of the team returns (loss, figures for the log): take the first, team.meta_loss(d0, improvement)[0]",
         )
+        if name == "meta" and self.returns is not None:
+            value = args[0](args[1])[0] if len(args) > 1 else args[0]
+            self.found = theta_gradient(value, self.team.mixer.encoder)
+            z = next(z for kind, z in self.used if kind == "exercise")
+            d0, theta = self.batches[0], self.team.mixer.encoder
+            log_p = self.log_prob(d0.states[:, :-1], z)
+            self.unit = -theta_gradient(((log_p * d0.mask).sum(1) / d0.mask.sum(1)).mean(), theta)  # of a gain of 1
         logged = self.ctx.step(name, *args)
         self.moved.append((name, changed(before, parts(self.team))))
         return logged
@@ -491,8 +571,10 @@ class Watched:
     title="one meta round",
     reference=meta_round,
     hints=[
-        "Play D0; draw its z; exercise; play D1; compare; one step of theta. Each line of the card is one line of code.",
-        "`team.with_z(batch, ctx.generator)` draws z and returns the batch that holds it. Call it once.",
+        "The schedule above has five parts, and each of them needs one of the card's tools. Which two parts play? Whose z is "
+        "drawn, and how often? (What did the released code do?)",
+        "Follow one z: drawn for D0, kept in the batch that `with_z` returns, given to *each* practice update, and scored. "
+        "D1 gives R1 and nothing else. The meta step comes last, since it needs R1 - R0.",
         '`d0 = team.with_z(ctx.collect(), ctx.generator)`; in a loop `ctx.step("main", team.exercise_loss, d0)`; '
         "`d1 = ctx.collect()`; `improvement = team.improvement(d0, d1)`; "
         '`ctx.step("meta", team.meta_loss(d0, improvement)[0])`; `return improvement`',
@@ -509,19 +591,19 @@ def check_meta_round(meta_round):
     got = meta_round(team, watched)
     events = " ".join(watched.events)
     wanted = "collect main main main collect meta"
-    hint = "D0, then exercise_updates steps of 'main', then D1 by the exercised team, then one step of 'meta'"
+    hint = "D0, then exercise_updates steps of 'main', then D1 by the team that has practised, then one step of 'meta'"
     require(events == wanted, f"meta_round did: {events or 'nothing'}; expected: {wanted}.", hint=hint)
     kinds = [kind for kind, _ in watched.used]
     require(
         kinds[:3] == ["exercise"] * 3 and "exercise" not in kinds[3:],
-        f"exercise_loss was asked {kinds.count('exercise')} times; expected three times, before the meta loss.",
-        hint="the exercise update has a loss of its own, team.exercise_loss: it uses the z that the batch holds",
+        f"exercise_loss was asked {times(kinds.count('exercise'))}; expected three times, before the meta loss.",
+        hint="the practice update has a loss of its own, team.exercise_loss: it uses the z that the batch holds",
     )
     first = watched.used[0][1]
     require(
         all(z.shape == first.shape and torch.equal(z, first) for _, z in watched.used),
-        "More than one z was used: an exercise update or the score got another one.",
-        hint="draw z once, when D0 has been played: the z that is scored must be the z that the exercise used",
+        "More than one z was used: a practice update or the score got another one.",
+        hint="draw z once, when D0 has been played: the z that is scored must be the z that the practice used",
     )
     for name, what in watched.moved:
         want = ["theta"] if name == "meta" else ["phi", "zeta"]
@@ -530,36 +612,30 @@ def check_meta_round(meta_round):
         )
     require(got is not None, "meta_round(team, ctx) returned None.", hint="end with `return improvement`, R1 - R0")
     d0, d1 = (float((b.reward * b.mask).sum(1).mean()) for b in watched.batches)
-    known = [(d0 - d1, "the sign: R1 comes from the exercised team"), (d1, "R0 is missing"), (d0, "this is R0")]
-    expect(
-        got,
-        d1 - d0,
-        call="meta_round(team, ctx)",
-        hint=meant(torch.as_tensor(got), known, "return team.improvement(d0, d1)"),
-    )
-    log_p = team.score(team_batch(watched, first)).mean()
-    untouched, other = small_team()
-    twin = Watched(untouched, other)
-    before = untouched.score(team_batch_of(untouched, twin, first)).mean()
-    require(
-        bool(log_p > before) == (d1 > d0),
-        "After a gain the z that was used became less probable.",
-        hint="team.meta_loss(d0, improvement), with the improvement R1 - R0 as it is",
-    )
-
-
-def team_batch(watched, z):
-    """D0 with the z that was used."""
-    from dataclasses import replace
-
-    return replace(watched.batches[0], extras={"z": z})
-
-
-def team_batch_of(team, watched, z):
-    """The same D0, played again by an untouched twin of the team."""
-    from dataclasses import replace
-
-    return replace(watched.collect(), extras={"z": z})
+    known = [(d0 - d1, "the sign: R1 comes from the team that has practised"), (d1, "R0 is missing"), (d0, "this is R0")]
+    teach(torch.as_tensor(got), torch.tensor(d1 - d0), "meta_round(team, ctx)", known, "return team.improvement(d0, d1)")
+    for r0, r1 in ((3.0, 5.0), (5.0, 2.0), (4.0, 4.0), (2.0, 2.5)):
+        team, ctx = small_team()
+        watched = Watched(team, ctx, returns=(r0, r1))
+        meta_round(team, watched)
+        weight = float((watched.found @ watched.unit) / (watched.unit @ watched.unit)) + 0.0
+        require(
+            torch.allclose(watched.found, weight * watched.unit, atol=1e-4),
+            "The gradient of the meta step is no multiple of the score of the z that was used.",
+            hint="log p of that z, its mean over the real steps of each episode, then over the episodes (exercise 5.4)",
+        )
+        known = [
+            (abs(r1 - r0), "after a loss the z that was used must become *less* probable: R1 - R0 as it is"),
+            (r0 - r1, "the sign: after a gain the z that was used must become *more* probable, by going downhill"),
+            (r1, "R0 is missing in the meta loss"),
+            (r0, "this is R0 alone"),
+            (1.0, "R1 - R0 is missing in the meta loss: it says how far to go, and in which direction"),
+        ]
+        require(
+            abs(weight - (r1 - r0)) < 1e-3,
+            f"R0 = {r0:g} and R1 = {r1:g}: the meta loss weighs the score by {weight:.3g}, expected {r1 - r0:g}.",
+            hint=meant(torch.tensor(weight), known, "team.meta_loss(d0, improvement), with the improvement R1 - R0 as it is"),
+        )
 
 
 # ------------------------------------------------------------------------------------------------ quiz
@@ -573,10 +649,13 @@ QUIZ = Quiz(
             {
                 "a": ("the updates had not converged", "they had: what is left is the error of that credit's best fit"),
                 "b": (
-                    "the error is measured on D0 alone, and the exercised team plays a joint action that D0 does not hold",
+                    "the error is measured on D0 alone, and after learning the team plays a joint action that D0 does not hold",
                     "fit on old data and gain of the new team are two things",
                 ),
-                "c": ("agent 1 is the weaker player", "both agents are alike; the table differs in its rows and columns"),
+                "c": (
+                    "agent 1 is the weaker player",
+                    "both learn alike; it is the payoffs that differ: (1, 0) pays -12, and (0, 1) pays 2",
+                ),
             },
             answer="b",
         ),
@@ -588,7 +667,7 @@ QUIZ = Quiz(
                 "b": ("R1 - R0 is zero on average", "it may be anything: the factor beside it is zero"),
                 "c": (
                     "the actions of D0 were chosen by the agents, which never see z",
-                    "log pi(a) has no theta in it; the only way to R1 is through the exercise updates",
+                    "log pi(a) has no theta in it; the only way to R1 is through the practice updates",
                 ),
             },
             answer="c",
