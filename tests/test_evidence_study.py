@@ -61,6 +61,8 @@ def test_probability_of_improvement_by_hand():
 def test_three_seeds_hold_the_truth_in_three_of_four():
     assert study.coverage(3, trials=2000, resamples=300) == pytest.approx(0.75, abs=0.03)
     assert study.coverage(30, trials=500, resamples=300) > 0.9
+    of_two = study.coverage(17, trials=300, resamples=200, statistic=study.iqm, learners=2)
+    assert 0.9 < of_two < 0.99 and of_two > study.coverage(3, trials=300, resamples=200, statistic=study.iqm, learners=2) + 0.03
 
 
 # ---- few seeds ----
@@ -115,6 +117,13 @@ def test_the_best_of_one_is_worth_nothing():
     assert study.best_of_noise(1, 38.0) == 0
 
 
+def test_the_best_of_a_path_lies_above_the_path():
+    path = np.array([-100.0, 0.0])
+    assert study.best_of_noise(2, np.array([1.0, 0.0]), path) == 0  # the noisy one is far below
+    assert study.best_of_noise(2, 10.0, 3.0) == pytest.approx(3 + 10 / np.pi**0.5, abs=0.4)
+    assert study.best_of_noise(40, np.linspace(1, 40, 40)) < study.best_of_noise(40, 40.0)
+
+
 def test_an_interval_does_not_depend_on_the_order_of_the_seeds():
     x, y = np.random.default_rng(0).normal(size=(2, 9))
     assert study.difference(x, y)[1:] == study.difference(x[::-1], np.roll(y, 3))[1:]
@@ -150,23 +159,31 @@ def test_scores_read_the_curve_as_named():
     assert late.tolist() == [-90, -50]  # the last evaluation at or before the step
 
 
-def test_the_two_spreads_are_told_apart():
-    """Seeds that differ by 10, episodes by 30, 8 episodes an evaluation: the mean's noise is taken off the spread of seeds."""
+def test_the_three_spreads_are_told_apart():
+    """Seeds that differ by 10, checkpoints by 15, episodes by 30, 8 episodes an evaluation, 2 evaluations a score."""
     rng, rows = np.random.default_rng(0), []
-    for seed, level in enumerate(rng.normal(0, 10, 300)):
+    for seed, level in enumerate(rng.normal(0, 10, 600)):
         for at in (0, 800, 900, 1000):
-            played = level + rng.normal(0, 30, 8)
-            rows.append(("QMIX", seed, at, played.mean(), played.std(ddof=1)))
+            played = level + rng.normal(0, 15) + rng.normal(0, 30, 8)
+            rows.append(("QMIX", seed, at, played.mean(), played.std()))  # as `evaluate` gives it: divided by 8, not 7
     frame = pd.DataFrame(rows, columns=["algorithm", "seed", "env_steps", "return_mean", "return_std"])
-    between, within = study.spreads(frame, "QMIX")
-    assert within == pytest.approx(30, rel=0.05) and between == pytest.approx(10, rel=0.15)
-    assert study.scores(frame, 1000, every=100)["QMIX"].std() > 1.1 * between
-    low, high = study.spread_range(frame, "QMIX")
-    assert low < between < high and high - low < 3  # 300 seeds
-    fewer = study.spread_range(frame[frame["seed"] < 30], "QMIX")
+    parts = study.spreads(frame, "QMIX", every=100)
+    assert parts.evaluations == 2 and parts.episodes == pytest.approx(30, rel=0.04)
+    assert parts.checkpoints == pytest.approx(15, rel=0.1) and parts.seeds == pytest.approx(10, rel=0.2)
+    scored = study.scores(frame, 1000, every=100)["QMIX"]
+    assert scored.var(ddof=1) == pytest.approx(parts.seeds**2 + parts.checkpoints**2 / 2 + parts.episodes**2 / 16)
+    low, high = study.spread_range(frame, "QMIX", every=100)
+    assert low < parts.seeds < high and high - low < 5  # 600 seeds
+    fewer = study.spread_range(frame[frame["seed"] < 30], "QMIX", every=100)
     assert fewer[1] - fewer[0] > 2 * (high - low)
     with pytest.raises(ValueError, match="two seeds"):
-        study.spreads(frame[frame["seed"] == 0], "QMIX")
+        study.spreads(frame[frame["seed"] == 0], "QMIX", every=100)
+
+
+def test_the_difference_over_time():
+    found = study.over_time(table(["QMIX", "VDN"]), ("QMIX", "VDN"), resamples=50)
+    assert list(found) == [2000, 3000, 4000, 5000]
+    assert all(low <= middle <= high and middle == pytest.approx(-5) for middle, low, high in found.values())
 
 
 def test_the_interval_of_a_standard_deviation_holds_it_in_95_of_100_cases():
@@ -245,12 +262,15 @@ def test_broken_curves_have_the_fault_that_their_letter_says(frame):
     lines = {letter: [y for _, y in panel["lines"].values()] for letter, panel in panels.items()}
     assert lines["e"][0][:, 0].mean() != lines["e"][1][:, 0].mean()
     assert (lines["f"][0] == lines["f"][0][0]).all()
-    alive = np.isfinite(lines["g"][0]).sum(0)
-    assert alive[-1] < alive[0] and (np.diff(alive) <= 0).all()
+    shown = lines["g"][0]
+    alive = np.isfinite(shown).sum(0)
+    assert alive[-1] == 5 and (np.diff(alive) <= 0).all()
+    for run, t in [(run, np.isfinite(run).sum() - 1) for run in shown if np.isnan(run[-1])]:
+        assert run[t] == np.nanmin(shown[:, t])  # who ends is the lowest at that moment
     assert (lines["h"][0][:, 0] > study.untrained(frame) + 5).all()
     assert (np.diff(lines["i"][0]) >= 0).all()
     assert {name for panel in panels.values() for name in panel["lines"]} == {
-        "evaluation", "training", "learned value", "first", "second",
+        "evaluation", "training", "learned value", "first", "second", "mean of the last 5",
     }  # no legend names a fault  # fmt: skip
     (xa, _), (xb, _) = panels["j"]["lines"].values()
     assert xb[-1] == 4 * xa[-1]
@@ -270,7 +290,7 @@ def test_every_figure_is_drawn(frame):
     assert any("2 to 3 evaluations" in label for label in labels) and any("5 seeds" in label for label in labels)
     assert [len(line.get_xdata()) for line in ax.lines if line.get_marker() == "o"] == [2]
     pictures.plot_standard_error({2: [9.0], 8: []}, 14.0, 20.0, (11.0, 50.0), 5)
-    pictures.plot_over_time(frame, list(scores), every=10_000)
+    pictures.plot_over_time(study.over_time(frame, list(scores), every=10_000, resamples=50), list(scores), 12)
     pictures.plot_broken({k: v for k, v in pictures.broken_curves(frame).items()})
     plt.close("all")
 
@@ -295,6 +315,7 @@ def test_the_check_of_the_script_counts_every_seed():
     [
         ("check_iqm", lambda x: np.sort(x)[len(x) // 4 : -(len(x) // 4)].mean(), "mean of no score"),
         ("check_bootstrap_interval", lambda x, i: np.percentile(x[i].mean(1), [0.025, 0.975]), "from 0 to 100"),
+        ("check_bootstrap_interval", lambda x, i: np.quantile(x[i].mean(1), [2.5, 97.5]), "np.quantile from 0 to 1"),
         ("check_improvement", lambda x, y: ((x > y) + 0.5 * (x == y)).mean(), "run by run"),
         ("check_improvement", lambda x, y: np.mean([a > b for a, b in zip(x, y)]), "run by run"),
         ("check_improvement", lambda x, y: float(x.mean() > y.mean()), "two means"),
@@ -324,3 +345,13 @@ def test_the_card_s_check_gives_a_reason_and_not_the_answer(key, wrong, right):
     with pytest.raises(ExerciseIncomplete) as told:
         ch06.check_reading.verify(lambda: {**ch06.reading(), key: wrong})
     assert "expected" not in str(told.value) and right not in str(told.value)
+
+
+def test_a_percentile_that_is_read_from_a_sorted_list_is_one_too():
+    from marlcourse.course.checks import ch06
+
+    def by_place(x, indices):
+        means = np.sort(x[indices].mean(1))
+        return means[int(0.025 * len(means))], means[int(0.975 * len(means))]
+
+    ch06.check_bootstrap_interval.verify(by_place)

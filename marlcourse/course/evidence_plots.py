@@ -103,20 +103,21 @@ def plot_bars(scores: Mapping[str, np.ndarray], papers: Sequence[Sequence[int]],
 
 
 def plot_triples(x, y, names: Sequence[str], steps: int, k: int = 3):
-    """Differences of means, x minus y, for all choices of k seeds; where the error bars are apart in colour. x, y [n]."""
+    """Differences of means, x minus y, for all choices of k seeds; where the error bars are apart in colour, from the same
+    zero on both sides, in front of all choices. x, y [n]."""
     x, y = np.asarray(x), np.asarray(y)
     chosen = study.subsets(len(x), k)
     gap, apart = x[chosen].mean(-1) - y[chosen].mean(-1), study.bars_apart(x[chosen], y[chosen])
     edges = np.linspace(gap.min(), gap.max(), 45)
     kinds = {
         f"{names[0]} above, bars apart": (1, colour(names[0])),
-        "bars meet": (0, PALE),
         f"{names[1]} above, bars apart": (-1, colour(names[1])),
     }
     with context():
         figure, ax = _axes(size=(7.2, 4.2))
-        parts = [gap[apart == sign] for sign, _ in kinds.values()]
-        ax.hist(parts, edges, stacked=True, color=[c for _, c in kinds.values()], label=list(kinds), lw=0)
+        ax.hist(gap, edges, color=PALE, label="all choices", lw=0)
+        for label, (sign, tint) in kinds.items():
+            ax.hist(gap[apart == sign], edges, color=tint, label=label, lw=0)
         ax.yaxis.get_major_locator().set_params(integer=True)
         ax.axvline(0, color=INK, lw=1.2)
         ax.axvline(x.mean() - y.mean(), color=INK, lw=1.6, ls=(0, (6, 2)), label=f"all {len(x)} seeds")
@@ -186,22 +187,19 @@ def plot_standard_error(
     return ax
 
 
-def plot_over_time(frame, names: Sequence[str], every: int = 1000, window: int = 3):
-    """Difference of two learners against environment steps: IQM over seeds of the last ``window`` evaluations, with its 95 %
-    bootstrap interval. frame: see :func:`.evidence_study.committed`."""
-    grid = np.arange(2 * every, int(frame["env_steps"].max()) + 1, every)
-    found = study.curves(frame, grid)
-    smooth = {n: np.array([c[:, max(0, t - window + 1) : t + 1].mean(-1) for t in range(len(grid))]) for n, c in found.items()}
-    rows = np.array([study.difference(smooth[names[0]][t], smooth[names[1]][t], resamples=500) for t in range(len(grid))])
+def plot_over_time(found: Mapping[int, tuple[float, float, float]], names: Sequence[str], seeds: int, window: int = 3):
+    """Difference of two learners against environment steps, with the interval of each step. found: see
+    :func:`.evidence_study.over_time`; seeds: behind each learner; window: the evaluations behind each step."""
+    steps, rows = list(found), np.array(list(found.values()))
     with context():
         figure, ax = _axes(size=(7.2, 4.0))
         ax.axhline(0, color=INK, lw=1.2, label="no difference")
-        ax.fill_between(grid, rows[:, 1], rows[:, 2], color=BLUE, alpha=0.16, lw=0, label="95 % interval over seeds")
-        ax.plot(grid, rows[:, 0], color=BLUE, label=f"{names[0]} minus {names[1]}")
+        ax.fill_between(steps, rows[:, 1], rows[:, 2], color=BLUE, alpha=0.16, lw=0, label="95 %, each step by itself")
+        ax.plot(steps, rows[:, 0], color=BLUE, label=f"{names[0]} minus {names[1]}")
         ax.xaxis.set_major_formatter(_thousands)
         ax.set(xlabel="environment steps at which the score is read", ylabel="difference of IQM returns")
         ax.set_title(
-            f"Who leads, and when?\n{WORLD}, {len(found[names[0]])} seeds; mean of {window} evaluations, 8 greedy episodes each"
+            f"Who leads, and when?\n{WORLD}, {seeds} seeds; mean of {window} evaluations, {study.EPISODES} greedy episodes each"
         )
         _legend(ax, 3)
     return ax
@@ -227,7 +225,9 @@ def tabular_faults() -> dict[str, dict]:
     runs = {letter: study.corridor(**fault) for letter, fault in stoppable(faults.items(), "tabular runs")}
     value, best = study.alive(False), (-7, "the best: -7")
     panels = {
-        "d": _panel({"learned value": (np.arange(len(value)), value[None])}, y="value", level=(20, "1 / (1 - .95)"), seeds=1)
+        "d": _panel(
+            {"learned value": (np.arange(1, len(value) + 1), value[None])}, y="value", level=(20, "1 / (1 - .95)"), seeds=1
+        )
     }
     for letter, run in runs.items():
         shown = {"evaluation": (run["steps"], run["evaluation"])}
@@ -246,14 +246,13 @@ def reporting_faults(frame, learner: str = "QMIX") -> dict[str, dict]:
     runs, null = study.curves(frame, grid)[learner], (study.untrained(frame), "untrained")
     five, window = runs[:5], range(len(grid))
     ahead = np.array([five[:, max(0, t - 12) : t + 13].mean(-1) for t in window]).T  # the mean of 12 before and 12 after
-    dropped = runs[:10].copy()
-    for t in window[12:]:  # whoever lies 30 below the median of the last three evaluations "has crashed"
-        recent = dropped[:, t - 2 : t + 1].mean(-1)
-        dropped[recent < np.nanmedian(recent) - 30, t:] = np.nan
+    dropped = np.array([runs[:10, max(0, t - 4) : t + 1].mean(-1) for t in window]).T  # the mean of the last five
+    for t in window[15:-1:5]:  # whoever is the lowest "has crashed": the line ends here
+        dropped[np.nanargmin(dropped[:, t]), t + 1 :] = np.nan
     return {
         "e": _panel({"first": (grid, five), "second": (grid, 0.4 * five)}, seeds=5),
         "f": _panel({"evaluation": (grid, np.repeat(runs[:1], 5, 0))}, level=null, seeds=5),
-        "g": _panel({"evaluation": (grid, dropped)}, level=null, seeds=len(dropped), each=True),
+        "g": _panel({"mean of the last 5": (grid, dropped)}, level=null, seeds=len(dropped), each=True),
         "h": _panel({"evaluation": (grid, ahead)}, level=null, seeds=5),
         "i": _panel({"evaluation": (grid, np.maximum.accumulate(five, -1))}, level=null, seeds=5),
     }
@@ -275,7 +274,7 @@ def plot_broken(curves: Mapping[str, dict] | None = None):
         for ax, (letter, panel) in zip(axes.flat, curves.items()):
             for tint, (name, (x, y)) in zip(tints, panel["lines"].items()):
                 if panel["each"]:
-                    ax.plot(x, y.T, color=tint, lw=0.7, alpha=0.45)
+                    ax.plot(x, y.T, color=tint, lw=0.8, alpha=0.55)
                 elif len(y) > 1:
                     ax.fill_between(x, *np.nanpercentile(y, [25, 75], axis=0), color=tint, alpha=0.18, lw=0)
                 ax.plot(x, np.nanmedian(y, 0), color=tint, label=name)
@@ -284,10 +283,10 @@ def plot_broken(curves: Mapping[str, dict] | None = None):
             ax.xaxis.set_major_formatter(_thousands)
             ax.set(xlabel="environment steps", ylabel=panel["y"])
             number = panel["seeds"]
-            ax.set_title(f"{letter})   {number} seed{'s' if number > 1 else ''}", fontsize=11)
+            ax.set_title(f"{letter})   {f'{number} seeds' if number > 1 else '1 run, nothing in it is random'}", fontsize=11)
             ax.legend(fontsize=9, loc="best", frameon=True, framealpha=0.85, edgecolor="none")
         figure.suptitle(
-            "Ten curves; each run or report has one fault\nlines: median over seeds, bands: quartiles", x=0.01, ha="left"
+            "Ten curves; each run or report has one fault\nlines: median, bands: quartiles of the seeds", x=0.01, ha="left"
         )
     return axes
 

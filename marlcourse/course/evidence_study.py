@@ -3,7 +3,7 @@
     iqm, interval, difference, probability_of_improvement     what stands beside a mean
     coverage                                                  how often an interval holds the truth
     subsets, bars_apart, wins, loudest, groups, best_of       how often few seeds name a winner
-    account, committed, curves, scores, spreads, ...          the seeds of two learners, from datasets/
+    account, committed, curves, scores, spreads, over_time    the seeds of two learners, from datasets/
     corridor, alive                                           tabular runs, sound or with a fault
 
 A score is one number for a seed; an array of scores [n] has one entry for each seed. The seed is the unit everywhere.
@@ -17,10 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
+from ..stopping import stoppable
 from .data import load_dataset
 
 # ---- statistics ----
@@ -77,16 +79,20 @@ def improvement_rows(x, y, axis: int = -1):
     return ((x > y) + 0.5 * (x == y)).mean((-2, -1))
 
 
-def coverage(n: int, trials: int = 1000, resamples: int = 400, seed: int = 0) -> float:
-    """How often the 95 % percentile interval of the mean of n seeds holds the truth, when scores are normal. Shapes inside:
-    scores [trials, n], redraws [trials, resamples, n]."""
+def coverage(
+    n: int, trials: int = 1000, resamples: int = 400, seed: int = 0, statistic: Callable = np.mean, learners: int = 1
+) -> float:
+    """How often the 95 % percentile interval of a statistic of n seeds holds the truth, when scores are normal; with two
+    ``learners`` the interval of the difference of their statistics, n seeds each. The truth is 0 by symmetry. Shapes
+    inside: scores [trials, learners, n], redraws [resamples, n] of each learner. After a stop: of the trials so far."""
     rng = np.random.default_rng(seed)
-    x = rng.standard_normal((trials, n))
-    held = 0
-    for row in x:  # one row at a time: a redraw of all would need much memory
-        low, high = np.percentile(row[rng.integers(0, n, (resamples, n))].mean(-1), [2.5, 97.5])
+    held = done = 0
+    for x in stoppable(rng.standard_normal((trials, learners, n)), "experiments"):  # one by one: all would need much memory
+        done += 1
+        redrawn = [statistic(row[rng.integers(0, n, (resamples, n))], axis=-1) for row in x]
+        low, high = np.percentile(redrawn[0] - sum(redrawn[1:]), [2.5, 97.5])
         held += low <= 0 <= high
-    return held / trials
+    return held / done
 
 
 # ---- what few seeds say ----
@@ -161,11 +167,12 @@ def best_of(x, settings: int, k: int = 3, draws: int = 4000, seed: int = 0) -> t
     return float((lead > 0).mean()), float(lead.mean())
 
 
-def best_of_noise(evaluations: int, error: float, draws: int = 4000, seed: int = 0) -> float:
-    """Mean of the best of so many evaluations of a team that does not change and whose true return is 0, each with this
-    standard error (a return). Every draw is used with its mirror image, so that the best of one is 0 as it should be."""
-    noise = np.random.default_rng(seed).standard_normal((draws, evaluations))
-    return float(error * (noise.max(-1) - noise.min(-1)).mean() / 2)
+def best_of_noise(evaluations: int, error, path=0.0, draws: int = 4000, seed: int = 0) -> float:
+    """Mean of the best of so many evaluations, each with its standard error (a return): of a team that does not change and
+    whose true return is 0, or of one whose true return follows ``path``. error, path: a number, or [evaluations]. Every draw
+    is used with its mirror image, so that the best of one is its path as it should be."""
+    noise = error * np.random.default_rng(seed).standard_normal((draws, evaluations))
+    return float(((path + noise).max(-1) + (path - noise).max(-1)).mean() / 2)
 
 
 # ---- the committed runs ----
@@ -178,6 +185,7 @@ METRICS = {  # name -> one number for each curve [..., evaluations]
 }
 
 
+EPISODES = 8  # of one evaluation in every study
 PLANNED = 20  # seeds of each learner in the study `evidence`: `grid_study.py run evidence --seeds 0-19`
 COLUMNS = ("algorithm", "seed", "env_steps", "return_mean", "return_std", "win_rate")
 
@@ -238,11 +246,16 @@ def curves(frame, grid, column: str = "return_mean") -> dict[str, np.ndarray]:
     return found
 
 
+def evaluated(frame, steps: int | None = None, every: int = 1000) -> np.ndarray:
+    """The environment steps at which :func:`scores` reads a curve: every ``every`` up to ``steps`` (all of it if None)."""
+    end = int(frame["env_steps"].max()) if steps is None else steps
+    return np.arange(every, end + 1, every)
+
+
 def scores(frame, steps: int | None = None, metric: str = "last fifth", every: int = 1000) -> dict[str, np.ndarray]:
     """{learner: [seeds]}: one number a run, read off its curve up to ``steps`` (all of it if None); see ``METRICS``.
     The arrays are read-only: sorted in place they would lose which seed is which."""
-    end = int(frame["env_steps"].max()) if steps is None else steps
-    grid = np.arange(every, end + 1, every)
+    grid = evaluated(frame, steps, every)
     found = {name: np.array(METRICS[metric](c)) for name, c in curves(frame, grid).items()}
     for x in found.values():
         x.setflags(write=False)
@@ -254,32 +267,65 @@ def untrained(frame) -> float:
     return float(frame[frame["env_steps"] == 0]["return_mean"].mean())
 
 
-def spreads(frame, name: str, episodes: int = 8, last: float = 0.2) -> tuple[float, float]:
-    """(between, within) of a learner near the end of its runs, both standard deviations of a return. within: of the single
-    episodes of one team; between: of the seeds' means, minus what the evaluations' own noise adds to it (at least 0).
+class Spreads(NamedTuple):
+    """Standard deviations of a return near the end of a learner's runs, and how many evaluations stand behind a score."""
 
-    ``episodes`` were played in each evaluation; the last part ``last`` of the run counts. Raises ValueError for one seed.
+    seeds: float
+    checkpoints: float
+    episodes: float
+    evaluations: int
+
+
+def spreads(frame, name: str, episodes: int = EPISODES, every: int = 1000) -> Spreads:
+    """Where the spread of a learner's scores comes from. A score is the mean of C evaluations, those of the last fifth of a
+    run, with E = ``episodes`` each, and every evaluation is of another checkpoint of the team:
+
+        variance of the scores = seeds^2 + checkpoints^2 / C + episodes^2 / (C E)
+
+    episodes: the single episodes of one checkpoint. checkpoints: a run's own true returns from one evaluation to the next,
+    as if each were a new draw; seeds: what of the scores' spread neither explains. Raises ValueError for one seed.
     """
-    means, within, noise = _late(frame, name, episodes, last)
-    return max(0.0, float(means.var(ddof=1)) - noise) ** 0.5, within
+    scored, checkpoints, within, number = _late(frame, name, episodes, every)
+    noise = (checkpoints**2 + within**2 / episodes) / number
+    return Spreads(max(0.0, float(scored.var(ddof=1)) - noise) ** 0.5, checkpoints, within, number)
 
 
-def spread_range(frame, name: str, episodes: int = 8, last: float = 0.2, level: float = 0.95) -> tuple[float, float]:
-    """How sure the first number of :func:`spreads` is: its interval (low, high), a return, if the seeds' means follow a bell
+def spread_range(frame, name: str, episodes: int = EPISODES, every: int = 1000, level: float = 0.95) -> tuple[float, float]:
+    """How sure the first number of :func:`spreads` is: its interval (low, high), a return, if the seeds' scores follow a bell
     curve (chi-squared). With five seeds it is wide. Raises ValueError for one seed."""
-    means, _, noise = _late(frame, name, episodes, last)
-    low, high = around_std(float(means.std(ddof=1)), len(means), level)
+    scored, checkpoints, within, number = _late(frame, name, episodes, every)
+    noise = (checkpoints**2 + within**2 / episodes) / number
+    low, high = around_std(float(scored.std(ddof=1)), len(scored), level)
     return max(0.0, low**2 - noise) ** 0.5, max(0.0, high**2 - noise) ** 0.5
 
 
-def _late(frame, name: str, episodes: int, last: float):
-    """(the seeds' means near the end [seeds], std of one team's episodes, variance that these add to a seed's mean)."""
-    rows = frame[(frame["algorithm"] == name) & (frame["env_steps"] >= (1 - last) * frame["env_steps"].max())]
-    means, number = rows.groupby("seed")["return_mean"].mean(), rows.groupby("seed").size().mean()
-    if len(means) < 2:
-        raise ValueError(f"The spread between seeds needs two seeds of {name}, there are {len(means)}.")
-    within = float((rows["return_std"] ** 2).mean() ** 0.5)
-    return means, within, float(within**2 / (number * episodes))
+def of_episode(stds, episodes: int = EPISODES, axis=None):
+    """Root mean square of standard deviations of single episodes, each measured on so few: ``return_std`` divides the squares
+    by their number E, and the mean was fitted to them, so they are too small by (E - 1) / E."""
+    return (np.square(stds).mean(axis) * episodes / (episodes - 1)) ** 0.5
+
+
+def _late(frame, name: str, episodes: int, every: int):
+    """(scores [seeds], std of a run's checkpoints, std of one checkpoint's episodes, evaluations behind a score)."""
+    grid = evaluated(frame, every=every)
+    number = max(1, len(grid) // 5)  # the last fifth, as METRICS has it
+    late = curves(frame, grid)[name][:, -number:]  # [seeds, evaluations]
+    if len(late) < 2:
+        raise ValueError(f"The spread between seeds needs two seeds of {name}, there are {len(late)}.")
+    within = float(of_episode(curves(frame, grid, "return_std")[name][:, -number:], episodes))
+    strays = float(late.var(1, ddof=1).mean()) if number > 1 else 0.0
+    return late.mean(1), max(0.0, strays - within**2 / episodes) ** 0.5, within, number
+
+
+def over_time(frame, names, every: int = 1000, window: int = 3, resamples: int = 500) -> dict[int, tuple[float, float, float]]:
+    """{environment step: (difference of the IQMs of two learners, low, high)}, read at every ``every`` steps from each run's
+    last ``window`` evaluations; low and high: the 95 % bootstrap interval of this one step. After a stop: the steps so far."""
+    grid, found = evaluated(frame, every=every)[1:], {}
+    first, second = (curves(frame, np.append(every, grid))[name] for name in names)
+    for t, step in stoppable(list(enumerate(grid.tolist(), 1)), "redraws"):
+        x, y = (c[:, max(0, t - window + 1) : t + 1].mean(-1) for c in (first, second))
+        found[step] = difference(x, y, resamples=resamples)
+    return found
 
 
 # ---- worlds of a few numbers, in which a fault can be built into a run ----

@@ -128,7 +128,7 @@ def check_seed_error(seed_error):
         (returns.std() / 6**0.5, "six episodes, but only three runs: episodes of one seed share its weights"),
         (10 / 6**0.5, "the spread is that of the seeds; divide by the root of the number of *seeds*"),
         (10.0, "this is the spread of the seeds; the error of their mean is smaller by the root of 3"),
-        (returns.mean(1).std() / 3**0.5, "three seeds give two differences: ddof=1"),
+        (returns.mean(1).std() / 3**0.5, "the spread of a sample divides by n - 1, here 2, and not by 3: ddof=1"),
         (returns.mean(0).std(ddof=1) / 2**0.5, "the means run over the seeds here: axis 1 holds the episodes"),
         (returns.std(1, ddof=1).mean() / 3**0.5, "this is the spread within a seed; how far apart are the seeds?"),
         (2.0, "these are the errors of single seeds, averaged; how far apart are the seeds?"),
@@ -181,6 +181,14 @@ def wrong_intervals(x, indices):
     ]
 
 
+def beside(got, means):
+    """Is each of the two numbers one of the redrawn means next to its percentile, or between them?"""
+    edges = [np.percentile(means, [2.5, 97.5], method=side) for side in ("lower", "higher")]
+    if not (isinstance(got, tuple) and len(got) == 2 and all(isinstance(v, float) for v in got)):
+        return False
+    return all(low - 1e-6 <= v <= high + 1e-6 for v, low, high in zip(got, *edges))
+
+
 @exercise(
     "6.3",
     title="a bootstrap interval",
@@ -200,14 +208,23 @@ def wrong_intervals(x, indices):
 )
 def check_bootstrap_interval(bootstrap_interval):
     x, indices = np.array([1.0, 2.0, 6.0]), np.array(list(product(range(3), repeat=3)) * 10)
+    scale = "np.percentile counts from 0 to 100 (2.5 and 97.5), np.quantile from 0 to 1 (.025 and .975)"
     by_hand = "by hand: the mean 1 has a share of 1/27 = 3.7 %, more than the 2.5 % that are left out"
-    got = pair(bootstrap_interval(x.copy(), indices))
+    try:
+        got = pair(bootstrap_interval(x.copy(), indices))
+    except ValueError as error:
+        usual = "must be in the range" in str(error)  # what NumPy says of np.quantile(means, [2.5, 97.5])
+        require(not usual, f"bootstrap_interval([1, 2, 6], ...) stopped: {error}", hint=scale)
+        raise
     call = "bootstrap_interval([1, 2, 6], all 27 redraws, ten times each)"
     expect(got, (1.0, 6.0), call=call, hint=meant(got, wrong_intervals(x, indices), by_hand))
     x = np.array([1.0, 2.0, 6.0, 10.0, 11.0, 15.0, 20.0, 40.0])
     indices = np.random.default_rng(0).integers(0, 8, (400, 8))
     got = pair(bootstrap_interval(x.copy(), indices))
-    low, high = np.percentile(x[indices].mean(1), [2.5, 97.5])
+    means = x[indices].mean(1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    if beside(got, means):  # a percentile read from a sorted list, without interpolation, is one too
+        return
     otherwise = "one mean for each redraw (a row), then two percentiles of these means; no redraws of your own"
     hint = meant(got, wrong_intervals(x, indices), otherwise)
     expect(got, (float(low), float(high)), call="bootstrap_interval(8 scores, 400 redraws)", hint=hint)
