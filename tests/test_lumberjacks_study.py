@@ -68,6 +68,27 @@ def test_habits_account_for_every_reward():
     assert rule.mean == pytest.approx(forest.play_rule(clearing(), forest.together, 64)[0])
 
 
+def test_the_two_differences_from_the_description_can_be_told_apart():
+    """Random play does not react to what is paid: its trees give its return under either rule of payment."""
+    for faithful in (False, True):
+        env = clearing(episode_limit=40, faithful=faithful)
+        h = forest.habits(env, forest.random_rule(), 64)
+        those_on_it = 10 * h.alone + 20 * (h.shared + h.strong) - 2 * h.steps
+        both = 20 * (h.alone + h.shared + h.strong) - 2 * h.steps
+        assert h.alone > 0 and h.mean == pytest.approx(both if faithful else those_on_it)
+
+
+def test_two_weak_trees_in_one_step_pay_what_one_tree_felled_by_both_does():
+    env = clearing().fresh(256)
+    env.reset(seed=0)
+    rule = forest.random_rule()
+    seen = set()
+    for _ in range(10):
+        step = env.step(rule(env))
+        seen |= set(step.reward[step.info["felled"] == 2].tolist())
+    assert seen == {18.0}
+
+
 def test_no_tree_falls_where_ma_gym_cannot_go():
     grew, fell = forest.where_trees_fall(clearing(faithful=True), 64)
     assert grew.sum() == 64 * 12 and (grew[4].sum() + grew[:, 4].sum()) > 50
@@ -195,6 +216,9 @@ def test_the_mixers_pictures():
     figure = forest.plot_choice(episode, mixers, "one", 99, 0.5, who="game 7")  # 99: the last state there is
     assert figure.get_suptitle().endswith("one mixer\ngame 7") and figure.axes[0].get_title("left") == "state 5"
     assert [ax.get_title("left").splitlines()[1] for ax in figure.axes[1:3]] == ["own best = team's best"] * 2
+    assert [ax.images[0].get_clim() for ax in figure.axes[1:3]] == [(0, 1)] * 2  # one scale, and a bar for it
+    assert figure.axes[3].get_yticklabels()[-1].get_text() == "1: its\nbest"
+    assert [forest.short(x) for x in (-0.734, 3.14, 78.94, 512.3)] == ["-0.73", "3.14", "78.9", "512"]
     pushed = forest.plot_choice(episode, mixers, "one", 0, push=2.0)
     assert pushed.axes[1].get_xticklabels()[0].get_text() == f"stay\n{episode.q[0, 1, 0] + 2:.2f}"
     assert torch.equal(episode.q[0], episode_of(env)[0].q[0])  # the push stays in the picture

@@ -94,6 +94,34 @@ def test_what_a_team_says_in_room_two():
         assert torch.allclose(values, torch.tensor(right), atol=1e-3)
 
 
+def test_what_an_agent_makes_of_its_lamp():
+    """The hand-made agent's utility of a door is 1 under its colour, else 0; a forgetful one's is the same under both."""
+    lamps, doors, follows = recall.told_apart(recall.train("hand-made", agent=Reads, seeds=range(2), updates=1, lr=1e-6))
+    assert lamps.shape == doors.shape == follows.shape == (2, 2) and follows.all()
+    assert torch.allclose(lamps, torch.ones(2, 2), atol=1e-3) and torch.allclose(doors, torch.ones(2, 2), atol=1e-3)
+    lamps, doors, follows = recall.told_apart(recall.train("forgetful", seeds=range(2), updates=2))
+    assert not lamps.any() and (doors > 0).all() and not follows.any()
+
+
+class Leaks(Reads):
+    """Writes a half of the lamp, and keeps a half at each later step: a gate that stands half open."""
+
+    def forward(self, obs, last_action, hidden):
+        assert (last_action[:, 0] == -1).all() and not last_action[:, 1:].any()
+        for t in range(obs.shape[1]):
+            hidden = 0.5 * hidden + 0.5 * obs[:, t, :, :2]
+        return None, hidden
+
+
+@pytest.mark.parametrize("corridor", [2, 6])
+def test_the_trace_of_a_lamp_at_the_door(corridor):
+    """(1 - z) z^k with k = corridor + 1 dark steps up to the choice; asking leaves the random numbers where they were."""
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    assert recall.trace(Leaks, corridor, range(2)) == pytest.approx(0.5 * 0.5 ** (corridor + 1))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_padding_that_is_masked_changes_nothing():
     plain, padded = (recall.train("x", seeds=range(2), updates=6, change=c) for c in (None, recall.padded))
     assert np.allclose(plain.q_tot, padded.q_tot, atol=1e-5) and np.array_equal(plain.returns, padded.returns)
@@ -196,6 +224,10 @@ def never_above_zero(q, mixer):
     return best if float(mixer(q[range(len(q)), list(best)])) > 0 else None
 
 
+def own_best(q):
+    return tuple(q.argmax(-1).tolist())
+
+
 def by_numbers(q, mixer):
     return ch03.best_joint_action(torch.arange(q.shape[1]).float().expand(len(q), -1), mixer)
 
@@ -214,6 +246,8 @@ def by_numbers(q, mixer):
         (ch03.check_mix, mutate(ch03.mix, ".abs()", ".exp()"), "QMIX takes the absolute value"),
         (ch03.check_mix, mutate(ch03.mix, ' + nets["v"](state).squeeze(-1)', ""), "v is missing"),
         (ch03.check_mix, mutate(ch03.mix, ' + nets["b1"](state))', ")"), "b1 is missing"),
+        (ch03.check_mix, mutate(ch03.mix, "squeeze(-1)", "squeeze()"), "without an axis"),
+        (ch03.check_best_joint_action, lambda q, mixer: own_best(q), "[[1, 5, 2], [0, 3, 4]], Q_tot = Q_1 - Q_2)"),
         (ch03.check_best_joint_action, lambda q, mixer: tuple(torch.tensor(ch03.best_joint_action(q, mixer))), "Tensor in it"),
         (ch03.check_best_joint_action, never_above_zero, "no Q_tot is above 0"),
         (ch03.check_best_joint_action, found_by(itertools.permutations), "permutations"),

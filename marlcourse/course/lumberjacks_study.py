@@ -20,7 +20,9 @@ from ..exploration import Schedule
 from ..nets.mixers import MonotonicMixer
 from ..seeds import make_generator
 
-CEILING = 12 * (2 * 10 - 2)  # twelve trees, one a step, both lumberjacks on each: no play of the game as described earns more
+# Twelve trees, one a step, both lumberjacks on each: nothing earns more in the game as described, where a tree brings at most
+# 18. (Two weak trees in one step, one for each lumberjack, bring 18 together.)
+CEILING = 12 * (2 * 10 - 2)
 BEST_REACHABLE = 12 * 16 / 25  # trees that grow in ma-gym's reach, on average
 
 # Settings for a short run: a larger learning rate, exploring over the first half only. All alike; chosen once, on QMIX.
@@ -449,9 +451,9 @@ def what_was_run(frame, wanted: tuple[str, ...] = ("QMIX", "VDN", "IQL")) -> str
     return "\n".join(lines)
 
 
-def difference_interval(a: np.ndarray, b: np.ndarray, draws: int = 5000, seed: int = 0) -> tuple[float, float, float]:
+def difference_interval(a: Sequence[float], b: Sequence[float], draws: int = 5000, seed: int = 0) -> tuple[float, float, float]:
     """Mean of ``a`` minus mean of ``b`` with a 95 % bootstrap interval over seeds: (difference, low, high)."""
-    rng = np.random.default_rng(seed)
+    rng, a, b = np.random.default_rng(seed), np.asarray(a), np.asarray(b)
     pick = lambda x: x[rng.integers(len(x), size=(draws, len(x)))].mean(1)
     low, high = np.percentile(pick(a) - pick(b), [2.5, 97.5])
     return float(a.mean() - b.mean()), float(low), float(high)
@@ -460,7 +462,7 @@ def difference_interval(a: np.ndarray, b: np.ndarray, draws: int = 5000, seed: i
 # ------------------------------------------------------------------------------------------------ the mixer, state by state
 
 ACTIONS = ("stay", "down", "left", "up", "right")
-OWN, TEAM = dict(ec="#E69F00", lw=3), dict(ec="#B71C1C", lw=2.2, ls=(0, (3, 1.5)))  # how the two choices are framed
+OWN, TEAM = dict(ec="#E69F00", lw=2.6), dict(ec="#B71C1C", lw=1.8, ls=(0, (3, 1.5)))  # how the two choices are framed
 MARKS = {"each agent's own best": OWN, "the team's best": TEAM}
 
 
@@ -517,8 +519,9 @@ def plot_choice(
     push: float = 0.0,
     who: str = "one greedy game of one team",
 ):
-    """Who chooses what at one state: the clearing, Q_tot of all 25 joint actions as QMIX has it (darker is more, each table
-    on a scale of its own), and with some signs of the weights given back (:func:`signs_back`).
+    """Who chooses what at one state: the clearing, Q_tot of all 25 joint actions as QMIX has it, and with some signs of the
+    weights given back (:func:`signs_back`). The level of the two tables differs by far more than their entries do: both have
+    one colour scale, from a table's worst joint action (0) to its best (1), and their values stand in the titles.
 
     ``mixers`` {name: mixer}; ``mixer`` chooses one; ``step``: which state of the episode; ``push``: added to lumberjack 2's
     utility of "stay"; ``who``: which team and game, for the title. Utilities stand beside the actions. Returns the figure.
@@ -532,47 +535,51 @@ def plot_choice(
     network, state, q = mixers[mixer], episode.states[step], episode.q[step].clone()
     q[1, 0] += push
     with context():
-        figure, axes = plt.subplots(1, 3, figsize=(10, 3.9), width_ratios=(0.8, 1, 1))  # a fixed layout: quick to draw
-        figure.subplots_adjust(left=0.01, right=0.99, top=0.72, bottom=0.2, wspace=0.3)
+        figure, axes = plt.subplots(1, 4, figsize=(10, 3.9), width_ratios=(0.85, 1, 1, 0.05))  # a fixed layout: quick to draw
+        figure.subplots_adjust(left=0.01, right=0.94, top=0.68, bottom=0.2, wspace=0.32)
         axes[0].imshow(episode.frames[step][::2, ::2])
         axes[0].axis("off")
         axes[0].set_title(f"state {step}", fontsize=12)
         for ax, share in zip(axes[1:], (0.0, signs)):
             table = table_of(signs_back(network, share), q, state)
-            image = ax.imshow(table.numpy(), cmap="Blues")
+            low, high = float(table.min()), float(table.max())
+            placed = (table - low) / max(high - low, 1e-9)  # 0 the table's worst, 1 its best
+            image = ax.imshow(placed.numpy(), cmap="Blues", vmin=0, vmax=1)
             own, best = q.argmax(-1).tolist(), divmod(int(table.argmax()), len(ACTIONS))
             extra = lost(table, q)
             if extra <= 1e-6:
                 best = own  # a tie is no break
-            for (i, j), half, look in ((own, 0.46, OWN), (best, 0.36, TEAM)):
+            for (i, j), half, look in ((own, 0.48, OWN), (best, 0.41, TEAM)):
                 ax.add_patch(Rectangle((j - half, i - half), 2 * half, 2 * half, fill=False, **look))
-                value = float(table[i, j])
-                ink = readable(image.cmap(image.norm(value)))
-                ax.text(
-                    j,
-                    i,
-                    f"{value:.3g}" if abs(value) >= 10 else f"{value:.1f}",
-                    ha="center",
-                    va="center",
-                    color=ink,
-                    fontsize=9,
-                )
+                ink = readable(image.cmap(float(placed[i, j])))
+                if half > 0.45 or (i, j) != tuple(own):  # two frames on one cell: one number
+                    ax.text(j, i, short(float(table[i, j])), ha="center", va="center", color=ink, fontsize=8.5)
             ax.set_xticks(range(5), [f"{name}\n{value:.2f}" for name, value in zip(ACTIONS, q[1])], fontsize=9)
             ax.set_yticks(range(5), [""] * 5)
             ax.set_xlabel("lumberjack 2: action, utility", fontsize=10)
             ax.grid(False)
             ax.tick_params(length=0)
             kind = "weights |w|: QMIX" if share == 0 else f"{share:.2f} of the signs given back"
-            verdict = "own best = team's best" if extra <= 1e-6 else f"own best loses {extra:.3g}"
-            ax.set_title(f"{kind}\n{verdict}", fontsize=11, color=INK if extra <= 1e-6 else "#B71C1C")
+            verdict = "own best = team's best" if extra <= 1e-6 else f"own best loses {short(extra)}"
+            words = f"{kind}\n{verdict}\nworst {short(low)}, best {short(high)}"
+            ax.set_title(words, fontsize=10.5, color=INK if extra <= 1e-6 else "#B71C1C")
         axes[1].set_yticks(range(5), [f"{name} {value:.2f}" for name, value in zip(ACTIONS, q[0])], fontsize=9)
         axes[1].set_ylabel("lumberjack 1: action, utility", fontsize=10)
+        axes[2].set_anchor("E")  # beside the bar
+        axes[2].set_in_layout(False)  # inside all the others: quicker to save
+        bar = figure.colorbar(image, cax=axes[3], ticks=[0, 0.5, 1])
+        bar.ax.set_yticklabels(["0: the\ntable's\nworst", "0.5", "1: its\nbest"], fontsize=9)
         handles = [Rectangle((0, 0), 1, 1, fill=False, label=name, **look) for name, look in MARKS.items()]
         axes[0].legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.02), fontsize=10)
         figure.suptitle(
-            f"$Q_{{tot}}$ of all 25 joint actions (darker: more), {mixer} mixer\n{who}", x=0.01, ha="left", fontsize=12.5
+            f"Q_tot (discounted team reward) of all 25 joint actions, {mixer} mixer\n{who}", x=0.01, ha="left", fontsize=12.5
         )
     return figure
+
+
+def short(value: float) -> str:
+    """A value of Q_tot with about three digits."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
 def choice_explorer(

@@ -218,6 +218,40 @@ def beliefs(fit: Recall) -> dict[int, np.ndarray]:
     return {count: np.array(found[count]) for count in sorted(found)}
 
 
+def told_apart(fit: Recall) -> tuple[Tensor, Tensor, Tensor]:
+    """What each agent of each team makes of its own lamp, in room two, all [seeds,N]: the largest difference that the colour
+    makes to a utility of a door; for scale the mean difference between its best door and its worst; and whether each colour
+    has a favourite door of its own. A single team is seen in :func:`room_two`."""
+    lamps = torch.tensor(list(itertools.product(range(fit.doors), repeat=2)))
+    by_lamp, by_door, follows = [], [], []
+    for k in range(len(fit.members)):
+        q, _ = room_two(fit, k)  # [lamps,N,doors]
+        for i in range(q.shape[1]):
+            own = torch.stack([q[lamps[:, i] == colour, i].mean(0) for colour in range(fit.doors)])  # [colours,doors]
+            by_lamp.append((own.amax(0) - own.amin(0)).max())
+            by_door.append((own.amax(1) - own.amin(1)).mean())
+            follows.append(len(own.argmax(1).unique()) == fit.doors)
+    return tuple(torch.tensor(x).view(len(fit.members), -1) for x in (by_lamp, by_door, follows))
+
+
+@torch.no_grad()
+def trace(agent: Callable, corridor: int = 2, seeds: Sequence[int] = range(40), doors: int = 2) -> float:
+    """How much of a lamp is left in the memory of an *untrained* agent at the door: the difference between the memories
+    under colour 1 and colour 2, everything else equal; root mean square over the H numbers, mean over agents and seeds."""
+    asked = one_for_each_lamp(every_episode(doors, corridor))
+    obs, walked = asked.obs[:, :-1], asked.actions[:, :-1]  # up to room two, where the last action still is "walk"
+    last = torch.cat([torch.full_like(walked[:, :1], -1), walked], 1)
+    left = []
+    with torch.random.fork_rng(devices=[]):
+        for seed in seeds:
+            torch.manual_seed(seed)
+            net = agent()
+            _, memory = net(obs, last, net.initial_hidden(len(obs), 2))
+            one, two = memory[0], memory[doors + 1]  # lamps (1, 1) and (2, 2)
+            left.append(float((one - two).square().mean(-1).sqrt().mean()))
+    return sum(left) / len(left)
+
+
 # ---------------------------------------------------------------------------------------------------------- pictures
 
 FORGETFUL, REMEMBERS = "#D55E00", "#0072B2"

@@ -222,6 +222,8 @@ MUTANTS = {
         with_weights("exp"),
         with_weights("relu"),
         relu_mixer,
+        mutate(ch03.mix, 'nets["v"](state).squeeze(-1)', 'nets["v"](state).squeeze()'),
+        mutate(ch03.mix, ".squeeze(-2) +", ".squeeze() +"),
     ],
     "3.5": [
         own_best,

@@ -428,6 +428,13 @@ def check_mix(mix):
         hint="each row has weights of its own, written from its own state",
     )
     g = torch.Generator().manual_seed(1)
+    q, state, nets = torch.randn(4, 1, 2, generator=g), torch.randn(4, 1, 3, generator=g), some_nets(g)
+    expect(
+        mix(q, state, nets),
+        reference_mix(q, state, nets),
+        call="mix on a batch [4,1]",
+        hint="`.squeeze()` without an axis drops EVERY axis of size 1, a batch axis too: say which one, `.squeeze(-1)`",
+    )
     q, state, nets = torch.randn(4, 5, 2, generator=g), torch.randn(4, 5, 3, generator=g), some_nets(g)
     expect(
         mix(q, state, nets), reference_mix(q, state, nets), call="mix on a batch [4,5]", hint="leading axes stay as they are"
@@ -521,14 +528,15 @@ def check_best_joint_action(best_joint_action):
     if got == (2, 2):
         hint = "did the mixer get the NUMBERS of the actions, 2 + 2? It takes their utilities, `q[i, u[i]]`"
     expect(got, (1, 2), call=call, hint=hint)
-    got = as_tuple(best_joint_action, q, lambda q: q[..., 0] - q[..., 1], "best_joint_action(the same, Q_1 - Q_2)")
+    call = "best_joint_action([[1, 5, 2], [0, 3, 4]], Q_tot = Q_1 - Q_2)"
+    got = as_tuple(best_joint_action, q, lambda q: q[..., 0] - q[..., 1], call)
     hint = {
         (1, 2): "this is each agent's own best action: it is the team's only if IGM holds, and that is what you will test",
         (1, 1): "was (1, 0) among the joint actions that you tried? Combinations leave it out: `itertools.product` has all A^N",
     }.get(got, "5 - 0 = 5 is the largest: agent 2's WORST action is best for the team")
-    expect(got, (1, 0), call="best_joint_action(the same, Q_tot = Q_1 - Q_2)", hint=hint)
+    expect(got, (1, 0), call=call, hint=hint)
     square = lambda q: -((q[..., 0] - 2) ** 2) - (q[..., 1] - 3) ** 2
-    call = "best_joint_action(the same, Q_tot = -(Q_1 - 2)^2 - (Q_2 - 3)^2)"
+    call = "best_joint_action([[1, 5, 2], [0, 3, 4]], Q_tot = -(Q_1 - 2)^2 - (Q_2 - 3)^2)"
     got = as_tuple(best_joint_action, q, square, call)
     expect(
         got,
@@ -577,7 +585,8 @@ def ma_gym_move(row, column, action):
     reference=ma_gym_move,
     hints=[
         "Print the moves that start in row 4. Where do they end? And those that go down from row 3?",
-        "Print the moves with action 0, 'stay'. Some did not stay, and no other rule is needed for them.",
+        "Print the moves with action 0, 'stay'. Some of them end in another cell. The rule that stops a move down from row 3 "
+        "moves these too: it is applied after every action, so 'stay' needs no case of its own.",
         "ma-gym limits the new row and column to 0..3 instead of 0..4, after every action, 'stay' too: "
         "`min(max(row + down, 0), 3)`.",
     ],
