@@ -1,5 +1,7 @@
 """Chapter 04's null model at the junction: what is counted, and what the runs of three settings say."""
 
+import textwrap
+
 import pandas as pd
 import pytest
 import torch
@@ -106,6 +108,11 @@ def test_the_row_is_one_the_ledger_reads(tmp_path):
     (one,) = ledger.load(path)
     assert (one.verdict, float(one.ours), one.chapter) == ("not reproduced", -460, "04")
     assert study.ledger_row(runs({"QMIX": [-465.0, -460.0]})) == [], "two seeds are no row"
+    assert study.ledger_row(runs({"QMIX": [-465.0] * 4})) == [], "claim H is undecided: no row yet"
+    (undecided,) = study.ledger_row(runs({"QMIX far-sighted": [-465.0, -460.0, -440.0, -100.0, -300.0]}))
+    assert undecided["verdict"] == "partly" and undecided["metric"].startswith("claim 4.H not decided")
+    for row in (*rows, undecided):
+        assert len(textwrap.wrap(row["metric"], 42)) <= 2, "the ledger's figure has two lines for it"
     rows += study.ledger_row(runs({"QMIX": [-40.0, -50.0, -45.0, -60.0, -55.0]}, world="described"))
     write_ledger(rows, path)
     assert [row.verdict for row in ledger.load(path)] == ["not reproduced", "reproduced"]

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from ..core import Algorithm, EpisodeBatch
 from ..credit import coefficient_of_variation, normalised_entropy
+from ..envs import make
+from ..envs.traffic_junction import look_first
+from ..envs.traffic_map import way
 from ..viz.curves import _thousands
 from ..viz.style import GREY, INK, colour, context, styles
 from .credit_study import (
@@ -60,12 +63,40 @@ def plot_flatness(sizes: Sequence[int] = (2, 5, 10), draws: int = 150, seed: int
     return ax
 
 
+def plot_worlds(steps: int = 12, seed: int = 3):
+    """A moment of each world of the paper's table, as ma-gym plays them: Lumberjacks at its start, the junction after
+    ``steps`` steps of the hand rule, with one way marked."""
+    forest = make("lumberjacks", num_envs=1, device="cpu", seed=seed, faithful=True)
+    crossing = make("traffic-junction-10", num_envs=1, device="cpu", seed=seed, faithful=True, state="compact")
+    forest.reset(seed=seed)
+    crossing.reset(seed=seed)
+    for _ in range(steps):
+        crossing.step(look_first(crossing))
+    with context():
+        figure, axes = _axes(1, 2, size=(10.4, 4.6), width_ratios=(0.72, 1))
+        for ax, world, env in zip(axes, WORLDS, (forest, crossing)):
+            ax.imshow(env.frame())
+            ax.set_title(TITLES[world], fontsize=11)
+            ax.axis("off")
+        rows, columns = (30 * np.array(axis) + 15 for axis in zip(*way(2, 2)))  # 30 pixels a cell; from the right, turning left
+        axes[1].plot(columns, rows, color=AFTER, lw=2.4, ls=(0, (3, 1.5)))
+        boxed = {"boxstyle": "round,pad=0.3", "fc": "white", "ec": "none", "alpha": 0.9}
+        arrow = {"arrowstyle": "-|>", "color": INK, "lw": 1.2}
+        for text, at, place in (
+            ("a gate: cars enter here", (columns[0], rows[0]), (255, 118)),
+            ("a way: the cells that\none car is to pass", (columns[-4], rows[-4]), (8, 330)),
+        ):
+            axes[1].annotate(text, at, place, fontsize=9, bbox=boxed, arrowprops=arrow)
+        figure.suptitle("The two worlds of the paper's table (one moment of each, no training)", x=0.01, ha="left", fontsize=12)
+    return axes
+
+
 def plot_percentiles(worlds: Mapping[str, Mapping[str, Sequence]], title: str):
     """One panel a world, one above the other on the same axis: for each label percentiles 5, 25, 50, 75, 95 of the entropy,
     [5] or one row per seed [seeds, 5].
 
     A thin line from the 5th to the 95th, a thick one from the 25th to the 75th, a dot at the median; above a panel the CV
-    that the entropy stands for. Labels that begin with "paper" are black, with "untrained" grey; nothing but NaN: a note that
+    that the entropy stands for. Labels that begin with "Zhao" are black, with "untrained" grey; nothing but NaN: a note that
     nothing was measured yet.
     """
     with context():
@@ -78,7 +109,7 @@ def plot_percentiles(worlds: Mapping[str, Mapping[str, Sequence]], title: str):
                 if np.isnan(rows).all():
                     ax.text(0.03, y, "not measured yet", transform=ax.get_yaxis_transform(), color=GREY, va="center")
                     continue
-                shade = INK if label.startswith("paper") else GREY if label.startswith("untrained") else colour("QMIX")
+                shade = INK if label.startswith("Zhao") else GREY if label.startswith("untrained") else colour("QMIX")
                 for k, row in enumerate(rows):
                     at = y + (0 if len(rows) == 1 else 0.5 * (k / (len(rows) - 1) - 0.5))
                     scale = 1 if len(rows) == 1 else 0.5
@@ -107,42 +138,51 @@ def _cv_axis(ax, n_agents: int) -> None:
             ticks[cv] = at
     above = ax.secondary_xaxis("top")
     above.set_xticks(list(ticks.values()), [f"{cv:.2f}" for cv in ticks], fontsize=9)
-    above.set_xlabel("CV that H stands for", fontsize=9)
+    above.set_xlabel("$CV_H$, the coefficient of variation that H stands for", fontsize=9)
 
 
 def plot_training(studies: Mapping[str, Runs], untrained: Mapping[str, np.ndarray], learner: str = "QMIX"):
     """Above: the median entropy of each evaluation over training, one line a seed, beside the untrained mixer; below: return.
 
-    A world without runs keeps its null models, and says so; while no world has runs, there is no row of returns. The paper's
+    ``untrained``: {world: percentiles 5, 25, 50, 75, 95 of untrained teams}. The entropies of all worlds have one scale. A
+    world without runs keeps its null models, and says so; while no world has runs, there is no row of returns. The paper's
     Figure 3.
     """
     rows = 1 + any(runs.has(learner) for runs in studies.values())
     with context():
-        figure, axes = _axes(rows, len(studies), size=(10.4, 0.6 + 2.5 * rows), squeeze=False, sharex="col")
+        figure, axes = _axes(rows, len(studies), size=(10.4, 1.6 + 2.5 * rows), squeeze=False, sharex="col")
+        lowest = []
         for column, (world, runs) in zip(axes.T, studies.items()):
             top, known = column[0], runs.has(learner)
             for _, run in runs.of(learner).groupby("seed"):
                 top.plot(run["env_steps"], run["entropy_p50"], color=colour(learner), lw=1.0, alpha=0.8)
                 column[1].plot(run["env_steps"], _smooth(run["return_mean"]), color=colour(learner), lw=1.0, alpha=0.8)
             low, _, middle, _, high = untrained[world]
-            top.axhspan(low, high, color=GREY, alpha=0.2, lw=0, label="untrained teams, 5th to 95th")
-            top.axhline(middle, color=GREY, ls=":", label="untrained teams, median")
-            top.axhline(PAPER[world][2], color=INK, lw=1.2, ls=(0, (6, 2)), label="paper's median over training")
+            top.axhspan(low, high, color=GREY, alpha=0.2, lw=0, label="H of untrained teams, 5th to 95th percentile")
+            top.axhline(middle, color=GREY, ls=":", label="H of untrained teams, median")
+            top.axhline(PAPER[world][2], color=INK, lw=1.2, ls=(0, (6, 2)), label="Zhao et al.: median over training")
+            lowest += [low, PAPER[world][2], *runs.of(learner)["entropy_p50"]]
             found = f"{seeds_in_words(runs.seeds(learner))}, one line each" if known else "not measured yet"
             top.set_title(f"{NAMES[world]}: {learner}, {found}", fontsize=11)
             if not known:
-                bottom = min(low, PAPER[world][2]) - 2 * (high - low)
-                top.set(xlim=(0, FULL[1]), ylim=(bottom, 1.0 + 0.1 * (high - low)))
+                top.set(xlim=(0, FULL[1]))
             for ax in column[1:]:
                 _null_returns(ax, runs)
             column[-1].set_xlabel("environment steps")
             column[-1].xaxis.set_major_formatter(_thousands)
+            handles, labels = [sum(both, []) for both in zip(*(ax.get_legend_handles_labels() for ax in column))]
+            below = {"loc": "upper left", "bbox_to_anchor": (-0.02, -0.24), "borderaxespad": 0, "frameon": False}
+            column[-1].legend(handles, labels, fontsize=8.5, **below)
             for ax in column:
-                ax.legend(loc="lower right", fontsize=8, frameon=True, framealpha=0.8, edgecolor="none")
                 ax.margins(x=0.02)
-        axes[0][0].set_ylabel("median entropy\nof a batch")
+        for ax in axes[0]:  # one scale, so that a dip in one world can be held against a dip in the other
+            ax.set_ylim(min(lowest) - 0.08 * (1 - min(lowest)), 1 + 0.06 * (1 - min(lowest)))
+        axes[0][0].set_ylabel("median entropy H\nof an evaluation")
         for ax in axes[1:, 0]:
-            ax.set_ylabel("team return\n(mean of 5 evaluations)")
+            ax.set_ylabel("team return\n(running mean of up to 5)")
+        figure.suptitle(
+            f"How equal is {learner}'s credit while it learns, and what does the team earn?", x=0.01, ha="left", fontsize=12
+        )
     return axes
 
 
@@ -150,16 +190,16 @@ def _null_returns(ax, runs: Runs) -> None:
     """Two null models of a return: a team before training, and one that always plays the same idle action."""
     idle = idle_return(runs.world)
     if runs.has("QMIX"):
-        ax.axhline(runs.untrained_return(), color=GREY, ls=":", label="untrained team, greedy")
-    ax.axhline(idle, color=INK, lw=1.2, ls=(0, (6, 2)), label=f"{IDLE[runs.world][0]} ({idle:.0f})")
+        ax.axhline(runs.untrained_return(), color=GREY, ls=":", label="return before training, greedy, mean over seeds")
+    ax.axhline(idle, color=INK, lw=1.2, ls=(0, (6, 2)), label=f"return of '{IDLE[runs.world][0]}' ({idle:.0f})")
 
 
 def _smooth(values, width: int = 5) -> np.ndarray:
-    """Running mean over ``width`` evaluations, shorter at the ends."""
+    """Running mean over ``width`` evaluations, over fewer near the ends and always as many to the left as to the right, so
+    that a curve begins and ends at its own first and last value."""
     values = np.asarray(values, dtype=float)
-    width = min(width, len(values))
-    ones = np.convolve(np.ones(len(values)), np.ones(width), "same")
-    return np.convolve(values, np.ones(width), "same") / ones
+    reach = np.minimum(np.minimum(np.arange(len(values)), np.arange(len(values))[::-1]), width // 2)
+    return np.array([values[i - k : i + k + 1].mean() for i, k in enumerate(reach)])
 
 
 def _empty(axes, world: str) -> None:
@@ -169,40 +209,49 @@ def _empty(axes, world: str) -> None:
 
 
 def plot_lambdas(studies: Mapping[str, Runs]):
-    """Each learner's return at the end (above) and entropy over the last fifth (below); dots: seeds, bars: their mean.
+    """Each learner's return at the end (above) and entropy over the last fifth (below); dots: seeds, bars: their mean. All
+    learners of a world at the steps that all of them have run.
 
-    Above, a band around QMIX's mean is the margin of "comparable"; lines: the untrained team, and idle play.
+    Above, a band around QMIX's mean is the margin of "comparable"; lines: the untrained team, and idle play. Below, a band
+    from QMIX's lowest seed to its highest.
     """
     with context():
-        figure, axes = _axes(2, len(studies), size=(10.4, 5.8), squeeze=False, sharex="col")
+        figure, axes = _axes(2, len(studies), size=(10.4, 7.0), squeeze=False, sharex="col")
         for (top, below), (world, runs) in zip(axes.T, studies.items()):
             if not runs.learners:
                 _empty((top, below), world)
                 continue
-            steps = min(runs.steps(name) for name in runs.learners)
+            steps = runs.matched
             look = styles(runs.learners)
             for x, name in enumerate(runs.learners):
-                entropies = runs.late(name, steps).groupby("seed")["entropy_p50"].mean().to_numpy()
-                for ax, values in ((top, runs.returns(name, steps)), (below, entropies)):
+                for ax, values in ((top, runs.returns(name, steps)), (below, runs.entropies(name, steps))):
                     ax.plot([x - 0.28, x + 0.28], [values.mean()] * 2, color=look[name]["color"], lw=3, solid_capstyle="butt")
                     at = x + 0.3 * (np.arange(len(values)) / max(1, len(values) - 1) - 0.5)
                     ax.plot(at, values, "o", color=look[name]["color"], ms=5, mec="white", mew=0.6)
             if runs.has("QMIX"):
                 middle = runs.returns("QMIX", steps).mean()
                 margin = SHARE * abs(middle - runs.untrained_return())
-                top.axhspan(middle - margin, middle + margin, color=colour("QMIX"), alpha=0.12, lw=0, label="QMIX +- margin")
+                top.axhspan(
+                    middle - margin, middle + margin, color=colour("QMIX"), alpha=0.12, lw=0, label="return of QMIX +- margin"
+                )
                 _null_returns(top, runs)
-                top.legend(loc="best", fontsize=8, frameon=True, framealpha=0.8, edgecolor="none")
+                level = runs.entropies("QMIX", steps)
+                below.axhspan(level.min(), level.max(), color=GREY, alpha=0.18, lw=0, label="H of QMIX, lowest to highest seed")
             seeds = sorted({runs.seeds(name) for name in runs.learners})
             number = ("" if len(seeds) == 1 else f"{seeds[0]} to ") + seeds_in_words(seeds[-1])
             missing = len(LEARNERS) - len(runs.learners)
-            absent = f"; {missing} of {len(LEARNERS)} learners not measured yet" if missing else ""
+            absent = f"\n{missing} of {len(LEARNERS)} learners not measured yet" if missing else ""
             top.set_title(f"{NAMES[world]}: {number}\n{steps:,} environment steps{absent}", fontsize=11)
             below.set_xticks(range(len(runs.learners)), [n.replace("QMIX-GRE ", "GRE\n") for n in runs.learners], fontsize=9)
-            below.axhline(1.0, color=INK, lw=1.0, ls=(0, (6, 2)))
-            below.set_ylim(top=1.003)
+            below.axhline(1.0, color=INK, lw=1.0, ls=(0, (6, 2)), label="H = 1: equal credit")
+            below.set(ylim=(None, 1.003), xlim=(-0.6, len(LEARNERS) - 0.4))
+            handles, labels = [sum(both, []) for both in zip(*(ax.get_legend_handles_labels() for ax in (top, below)))]
+            place = {"loc": "upper left", "bbox_to_anchor": (-0.02, -0.22), "borderaxespad": 0, "frameon": False}
+            below.legend(handles, labels, fontsize=8.5, **place)
         axes[0][0].set_ylabel("team return,\nlast fifth")
-        axes[1][0].set_ylabel("median entropy,\nlast fifth")
+        axes[1][0].set_ylabel("median entropy H,\nlast fifth")
+        title = "Forbid unequal credit (QMIX-simple) or punish equal credit (GRE, with lambda): return and entropy"
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12)
     return axes
 
 
@@ -221,18 +270,26 @@ def plot_twins(plain, scaled, factor: float):
             ax.set_xlabel("environment steps")
             ax.xaxis.set_major_formatter(_thousands)
         right.legend(loc="best")
-        figure.suptitle("Lumberjacks, QMIX, 1 seed: one run, two units of $Q_1$", x=0.01, ha="left", fontsize=12)
+        figure.suptitle("Lumberjacks (ma-gym), QMIX, 1 seed: one run, two units of $Q_1$", x=0.01, ha="left", fontsize=12)
     return left, right
 
 
-def plot_rescaled(team: Algorithm, batch: EpisodeBatch, log2_factor: float = 2.0, step: int = 1):
-    """The explorer's picture: the same team before and after Q_1 is multiplied by 2 ** log2_factor inside its utilities.
+def plot_rescaled(
+    team: Algorithm,
+    batch: EpisodeBatch,
+    factor: float = 4.0,
+    step: int = 1,
+    game: str = "Lumberjacks (as described)",
+    plain: Mapping[str, Tensor] | None = None,
+):
+    """The explorer's picture: the same team before and after Q_1 is multiplied by ``factor`` > 0 inside its utilities.
 
     Left: entropies of the batch's steps; middle: Q_tot along its first episode, with a mark at ``step`` (counted from 0, at
-    most the episode's last); right: agent 1's share of the slope and of the invariant credit at that step.
+    most the episode's last); right: agent 1's share of the slope and of the invariant credit at that step. ``plain``: the
+    :func:`scaled_readings` at factor 1, where they are known already.
     """
-    factor = 2.0**log2_factor
-    one, two = scaled_readings(team, batch, 1.0), scaled_readings(team, batch, factor)
+    one = scaled_readings(team, batch, 1.0) if plain is None else plain
+    two = scaled_readings(team, batch, factor)
     length = int(batch.length[0])
     step = min(step, length - 1)  # the first episode's steps come first
     same = int((one["greedy"] == two["greedy"]).all(-1).sum())
@@ -262,7 +319,7 @@ def plot_rescaled(team: Algorithm, batch: EpisodeBatch, log2_factor: float = 2.0
         right.set_xticks(range(2), ["slope", "invariant credit"], fontsize=9.5)
         right.legend(loc="upper right", fontsize=8, ncols=2)
         right.set_title(f"Whose choice counts at step {step}", fontsize=10.5)
-        title = f"{team.spec.name.capitalize()}, 1 trained team (1 seed), {len(one['entropy'])} steps of {len(batch)} episodes"
+        title = f"{game}, 1 trained team (1 seed), {len(one['entropy'])} steps of {len(batch)} episodes"
         figure.suptitle(title, x=0.01, ha="left", fontsize=12)
     return left, middle, right
 
@@ -274,13 +331,19 @@ def shares(credit: Tensor) -> list[float]:
     return (credit.abs() / total)[real].mean(0).tolist()
 
 
-def rescaling_explorer(team: Algorithm, batch: EpisodeBatch, log2_factor: float = 2.0, step: int = 1, static: bool = False):
-    """The explorer of chapter 04: :func:`plot_rescaled` with sliders for log2 of the factor and for the step shown."""
-    from ..viz.explore import explore, float_slider, int_slider
+def rescaling_explorer(team: Algorithm, batch: EpisodeBatch, factor: float = 4.0, step: int = 1, static: bool = False):
+    """The explorer of chapter 04: :func:`plot_rescaled` with sliders for the factor (1/16 to 16, by powers of 2 in steps of
+    .02) and for the step shown. It draws when a slider is let go."""
+    from ..viz.explore import Control, explore
 
-    def plot(log2_factor, step):
-        return plot_rescaled(team, batch, log2_factor, step)
+    plain = scaled_readings(team, batch, 1.0)
 
-    factors = float_slider(log2_factor, -4, 4, 0.25, label="log2 of the factor on Q_1")
-    steps = int_slider(step, 0, int(batch.length[0]) - 1, label="step of the first episode")
-    return explore(plot, static=static, log2_factor=factors, step=steps)
+    def plot(factor, step):
+        return plot_rescaled(team, batch, factor, step, plain=plain)
+
+    shared = {"continuous_update": False}
+    limits = {"base": 2, "min": -4, "max": 4, "step": 0.02, "readout_format": ".2f", "description": "factor on Q_1"}
+    factors = Control("FloatLogSlider", float(factor), **limits, **shared)
+    last = int(batch.length[0]) - 1
+    steps = Control("IntSlider", step, min=0, max=last, description="step of the first episode", **shared)
+    return explore(plot, static=static, factor=factors, step=steps)

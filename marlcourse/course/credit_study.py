@@ -40,12 +40,17 @@ from .data import dataset_folders, load_dataset
 from .exercises import write_atomic
 
 WORLDS = {"lumberjacks": ("lumberjacks", 2), "junction": ("traffic-junction-10", 10)}  # our word -> (world, agents)
-TITLES = {"lumberjacks": "Lumberjacks, 2 agents", "junction": "TrafficJunction10, 10 agents"}
+TITLES = {"lumberjacks": "Lumberjacks (ma-gym), 2 agents", "junction": "TrafficJunction10 (ma-gym), 10 agents"}
 PAPER = {  # Zhao et al. 2022 (arXiv:2202.04427), Table 2: percentiles 5, 25, 50, 75, 95 over QMIX's whole training
     "lumberjacks": (0.972, 0.992, 0.997, 0.999, 1.000),
     "junction": (0.931, 0.961, 0.975, 0.985, 0.993),
 }
-NAMES = {"lumberjacks": "Lumberjacks", "junction": "TrafficJunction10", "described": "TrafficJunction10 as described"}
+NAMES = {  # two games go by each name: ma-gym's code, and the game as it is described
+    "lumberjacks": "Lumberjacks (ma-gym)",
+    "junction": "TrafficJunction10 (ma-gym)",
+    "described": "TrafficJunction10 (as described)",
+}
+IN_PAPER = {"lumberjacks": "Lumberjacks", "junction": "TrafficJunction10"}  # what the paper calls them
 IDLE = {"lumberjacks": ("always stay", 0), "junction": ("always brake", 1)}  # the laziest play: name, action
 LEARNERS = ("QMIX", "QMIX-simple", "QMIX-GRE 0.001", "QMIX-GRE 0.0005", "QMIX-GRE 0.0001")
 LAST = 0.2  # the part of a run, counted from its end, over which returns are averaged
@@ -85,17 +90,19 @@ def team_credit(team: Algorithm, batch: EpisodeBatch) -> Tensor:
     return credit(team.mixer, q[real], batch.states[:, :-1][real])
 
 
-def untrained_team_credit(world: str, teams: int = 20, episodes: int = 1, layers: int = 2, progress: bool = False) -> Tensor:
-    """The same of whole teams before any training, in a world of ``WORLDS``, playing at random: [M,N].
+def untrained_team_credit(
+    world: str, teams: int = 20, episodes: int = 1, layers: int = 2, progress: bool = False
+) -> list[Tensor]:
+    """The same of whole teams before any training, in a world of ``WORLDS``, playing at random: one [M,N] a team.
 
-    Stopped, it returns the teams it has.
+    Stopped, it returns the teams it has: their number is the length of the list.
     """
     found = []
     for seed in stoppable(range(teams), f"untrained teams, {NAMES[world]}", progress):
         env = make(WORLDS[world][0], num_envs=episodes, device="cpu", seed=seed, faithful=True)
         team = QMIX(env.spec, QMIX.Config(hypernet_layers=layers), seed=seed, device="cpu")
         found.append(team_credit(team, Collector(env, team, seed).collect()))  # at step 0 epsilon is 1
-    return torch.cat(found)
+    return found
 
 
 @lru_cache
@@ -110,6 +117,20 @@ def idle_return(world: str, episodes: int = 8) -> float:
 def entropy_percentiles(g: Tensor) -> np.ndarray:
     """Percentiles 5, 25, 50, 75, 95 of the normalised entropy of credit g [M,N]: [5]."""
     return np.array(percentiles(normalised_entropy(g)))
+
+
+def null_gap(world: str, g: Tensor, mixers: int = 20, draws: int = 500, seed: int = 0) -> dict:
+    """Claims A and B by the rule of C and D: untrained percentiles minus the paper's, as CVs, with an interval over mixers.
+
+    ``g`` [mixers * M, N]: credit of untrained mixers, one after the other (:func:`untrained_credit`). Bootstrap: whole mixers
+    are drawn anew, with replacement. difference, low, high (95 %): [5] each; answer and why as :func:`near_paper` has them.
+    """
+    n, rng = WORLDS[world][1], np.random.default_rng(seed)
+    entropies = normalised_entropy(g).unflatten(0, (mixers, -1)).numpy()  # [mixers,M]
+    gap = lambda rows: implied_cv(np.percentile(rows, PERCENTILES), n) - implied_cv(PAPER[world], n)
+    drawn = np.array([gap(entropies[rng.integers(mixers, size=mixers)]) for _ in range(draws)])
+    low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
+    return _judged(gap(entropies), low, high, mixers, "the interval over mixers holds the margin")
 
 
 # ---- the same team on another scale ----
@@ -193,6 +214,26 @@ def short_run(
     return trainer.fit(steps, progress=progress), team
 
 
+def length(run: Run) -> int:
+    """The environment steps that a run has played."""
+    return int(run.history[-1]["env_steps"])
+
+
+def how_long(run: Run, asked: int) -> str:
+    """A run's length in words: "16,000 steps", or "6,400 of 16,000 steps (stopped)"."""
+    return f"{asked:,} steps" if length(run) >= asked else f"{length(run):,} of {asked:,} steps (stopped)"
+
+
+def cut_short(asked: int, **runs: Run) -> str:
+    """Why there is no verdict on runs of ``asked`` environment steps: which were stopped before, by name; "" if none was."""
+    early = [
+        f"{name.replace('_', ' ')} was stopped at {length(run):,} of {asked:,} steps"
+        for name, run in runs.items()
+        if length(run) < asked
+    ]
+    return f"No verdict: {'; '.join(early)}. The claim is about whole runs: run those cells to their end." if early else ""
+
+
 def weights(team: Algorithm) -> list[Tensor]:
     """The trained numbers of agents and mixer, in order: two teams with equal lists are the same team."""
     return [p.detach() for p in [*team.agent.parameters(), *team.mixer.parameters()]]
@@ -202,7 +243,7 @@ def weights(team: Algorithm) -> list[Tensor]:
 
 
 def implied_cv(entropy, n_agents: int) -> np.ndarray:
-    """The coefficient of variation of credit that a normalised entropy stands for: sqrt(2 ln N (1 - H)), near H = 1."""
+    """CV_H: the coefficient of variation of credit that a normalised entropy stands for, sqrt(2 ln N (1 - H)), near H = 1."""
     return np.sqrt(2 * np.log(n_agents) * np.clip(1 - np.asarray(entropy, dtype=float), 0, None))
 
 
@@ -234,6 +275,11 @@ class Runs:
         """Environment steps that every run of a learner has played."""
         return int(self.of(learner).groupby("seed")["env_steps"].max().min())
 
+    @property
+    def matched(self) -> int:
+        """Environment steps that every run of every learner has played; 0 without runs."""
+        return min((self.steps(name) for name in self.learners), default=0)
+
     def percentiles(self, learner: str = "QMIX") -> np.ndarray:
         """Percentiles 5, 25, 50, 75, 95 of the entropy over training, for each seed: [seeds, 5]."""
         one = self.pooled[self.pooled["algorithm"] == learner]
@@ -260,16 +306,25 @@ class Runs:
         """For each seed, the mean greedy return over :meth:`late` evaluations: [seeds]."""
         return self.late(learner, until).groupby("seed")["return_mean"].mean().to_numpy()
 
+    def entropies(self, learner: str, until: float | None = None) -> np.ndarray:
+        """For each seed, the mean over :meth:`late` evaluations of their median entropies: [seeds]."""
+        return self.late(learner, until).groupby("seed")["entropy_p50"].mean().to_numpy(dtype=float)
+
     def untrained_return(self, learner: str = "QMIX") -> float:
         one = self.of(learner)
         return float(one[one["env_steps"] == 0]["return_mean"].mean())
 
-    def medians(self, learner: str = "QMIX") -> tuple[np.ndarray, np.ndarray]:
-        """For each seed, the median entropy before any training and over training: [seeds], [seeds]."""
+    def before_and_over(self, learner: str = "QMIX") -> tuple[np.ndarray, np.ndarray]:
+        """For each seed, percentiles 5, 25, 50, 75, 95 of the entropy before training and over training: [seeds, 5] each."""
         one = self.of(learner)
-        first = one[one["env_steps"] == 0].groupby("seed")["entropy_p50"].mean()
-        pooled = self.pooled[self.pooled["algorithm"] == learner].set_index("seed")["p50"]
+        first = one[one["env_steps"] == 0].groupby("seed")[[f"entropy_p{k}" for k in PERCENTILES]].mean()
+        pooled = self.pooled[self.pooled["algorithm"] == learner].set_index("seed")[[f"p{k}" for k in PERCENTILES]]
         return first.to_numpy(dtype=float), pooled.loc[first.index].to_numpy(dtype=float)
+
+    def medians(self, learner: str = "QMIX") -> tuple[np.ndarray, np.ndarray]:
+        """The medians of :meth:`before_and_over`: [seeds], [seeds]."""
+        first, over = self.before_and_over(learner)
+        return first[:, 2], over[:, 2]
 
     def reduced(self, learner: str) -> bool:
         """Whether a learner has fewer seeds or steps than the study was planned with."""
@@ -281,7 +336,9 @@ class Runs:
         for name in learners or LEARNERS:
             if self.has(name):
                 short = " (reduced)" if self.reduced(name) else ""
-                words.append(f"{name}: {seeds_in_words(self.seeds(name))} x {self.steps(name):,} steps{short}")
+                least, most = self.steps(name), int(self.of(name)["env_steps"].max())
+                steps = f"{least:,} steps" if most < 1.02 * least else f"{least:,} to {most:,} steps"
+                words.append(f"{name}: {seeds_in_words(self.seeds(name))} x {steps}{short}")
         return f"{NAMES[self.world]} " + ("; ".join(words) or "not measured yet")
 
 
@@ -297,17 +354,23 @@ def committed(world: str) -> Runs:
 
 
 def overview(studies: Mapping[str, Runs]):
-    """What is committed: a DataFrame with seeds, steps, the return before training and at the end (its range over seeds)."""
+    """What is committed, a DataFrame with a row per learner, compared at the steps that all learners of its world have run.
+
+    seeds; steps: what it has played; at: where it is compared; return before training ("untrained") and over the last fifth
+    of the steps compared (its range over seeds: "worst", "best"); "median H": entropy over the same evaluations ("lowest",
+    "highest" seed).
+    """
     import pandas as pd
 
     rows = []
     for world, runs in studies.items():
         for name in runs.learners:
-            end = runs.returns(name)
-            figures = [runs.untrained_return(name), end.mean(), end.min(), end.max()]
-            rows.append([NAMES[world], name, runs.seeds(name), runs.steps(name), *(round(v, 1) for v in figures)])
-    columns = ["world", "learner", "seeds", "steps", "untrained", "return", "worst seed", "best seed"]
-    return pd.DataFrame(rows, columns=columns)
+            end, entropy = runs.returns(name, runs.matched), runs.entropies(name, runs.matched)
+            figures = [round(float(v), 1) for v in (runs.untrained_return(name), end.mean(), end.min(), end.max())]
+            figures += [round(float(v), 3) for v in (entropy.mean(), entropy.min(), entropy.max())]
+            rows.append([NAMES[world], name, runs.seeds(name), runs.steps(name), runs.matched, *figures])
+    columns = ["world", "learner", "seeds", "steps", "at", "untrained", "return", "worst", "best"]
+    return pd.DataFrame(rows, columns=[*columns, "median H", "lowest", "highest"])
 
 
 def interval(a: np.ndarray, b: np.ndarray, draws: int = 10_000, seed: int = 0) -> tuple[float, float, float]:
@@ -318,29 +381,50 @@ def interval(a: np.ndarray, b: np.ndarray, draws: int = 10_000, seed: int = 0) -
     return float(np.mean(a) - np.mean(b)), float(low), float(high)
 
 
-def _same(differences: np.ndarray, seeds: int) -> dict:
-    """Are differences of CV [seeds, K] nought, to within NEAR? difference, low, high: [K] each; answer; why (undecided)."""
-    mean, low, high = np.array([interval(x, np.zeros(1)) for x in differences.T]).T
-    found = {"difference": mean, "low": low, "high": high, "seeds": seeds, "why": ""}
-    if seeds < FEWEST:
-        return found | {"answer": UNDECIDED, "why": f"{seeds_in_words(seeds)}: no interval over so few"}
+def _judged(difference: np.ndarray, low: np.ndarray, high: np.ndarray, seeds: int, why: str, **more) -> dict:
+    """Are differences of CV nought, to within NEAR? With their intervals [K]; answer, and why where it is undecided."""
+    found = {"difference": difference, "low": low, "high": high, "seeds": seeds, "why": "", **more}
     if ((low > NEAR) | (high < -NEAR)).any():
         return found | {"answer": "refuted"}
     if ((low >= -NEAR) & (high <= NEAR)).all():
         return found | {"answer": "confirmed"}
-    return found | {"answer": UNDECIDED, "why": "the interval over seeds holds the margin"}
+    return found | {"answer": UNDECIDED, "why": why}
+
+
+def _same(differences: np.ndarray, seeds: int, steps: int) -> dict:
+    """:func:`_judged` for differences of CV [seeds, K], with 95 % intervals over seeds."""
+    mean, low, high = np.array([interval(x, np.zeros(1)) for x in differences.T]).T
+    found = _judged(mean, low, high, seeds, "the interval over seeds holds the margin", steps=steps)
+    return found | {"answer": UNDECIDED, "why": too_few(seeds)} if seeds < FEWEST else found
+
+
+def too_few(seeds: int) -> str:
+    return f"{seeds_in_words(seeds)} give{'s' * (seeds == 1)} no interval"
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """A difference with its sign; nought is +0."""
+    return f"{round(float(value), digits) + 0.0:+.{digits}f}"
+
+
+def in_words(found: dict) -> list[str]:
+    """Each difference with its 95 % interval, "+0.070 [+0.052, +0.087]"; without one where there are fewer than 3 seeds."""
+    figures = zip(found["difference"], found["low"], found["high"])
+    if found["seeds"] < FEWEST:
+        return [signed(d) for d, _, _ in figures]
+    return [f"{signed(d)} [{signed(low)}, {signed(high)}]" for d, low, high in figures]
 
 
 def near_paper(runs: Runs) -> dict | None:
     """Claim C: QMIX's percentiles over training against the paper's, as CVs (ours minus the paper's). None without runs.
 
     difference, low, high (95 %, bootstrap over seeds), [5] each; answer: "confirmed" where all five intervals lie within
-    the margin ``NEAR``, "refuted" where one lies outside, else "not decided", with ``why``; seeds.
+    the margin ``NEAR``, "refuted" where one lies outside, else "not decided", with ``why``; seeds; steps.
     """
     if not runs.has("QMIX"):
         return None
-    n = WORLDS[runs.world][1]
-    return _same(implied_cv(runs.percentiles(), n) - implied_cv(PAPER[runs.world], n), runs.seeds("QMIX"))
+    gaps = implied_cv(runs.percentiles(), WORLDS[runs.world][1]) - implied_cv(PAPER[runs.world], WORLDS[runs.world][1])
+    return _same(gaps, runs.seeds("QMIX"), runs.steps("QMIX"))
 
 
 def unmoved(runs: Runs) -> dict | None:
@@ -348,7 +432,15 @@ def unmoved(runs: Runs) -> dict | None:
     if not runs.has("QMIX"):
         return None
     first, over = (implied_cv(x, WORLDS[runs.world][1]) for x in runs.medians())
-    return _same((over - first)[:, None], runs.seeds("QMIX"))
+    return _same((over - first)[:, None], runs.seeds("QMIX"), runs.steps("QMIX"))
+
+
+def moved(runs: Runs) -> dict | None:
+    """What claim D does not ask: all five percentiles over training minus before it, as CVs; otherwise as :func:`unmoved`."""
+    if not runs.has("QMIX"):
+        return None
+    first, over = (implied_cv(x, WORLDS[runs.world][1]) for x in runs.before_and_over())
+    return _same(over - first, runs.seeds("QMIX"), runs.steps("QMIX"))
 
 
 def against_qmix(runs: Runs, learner: str | None) -> dict | None:
@@ -367,12 +459,25 @@ def against_qmix(runs: Runs, learner: str | None) -> dict | None:
     found = {"learner": learner, "difference": difference, "low": low, "high": high, "margin": SHARE * gain, "why": ""}
     found |= {"seeds": min(len(a), len(b)), "steps": steps}
     if found["seeds"] < FEWEST:
-        return found | {"answer": UNDECIDED, "why": f"{seeds_in_words(found['seeds'])}: no interval over so few"}
+        return found | {"answer": UNDECIDED, "why": too_few(found["seeds"])}
     if interval(b, np.array([runs.untrained_return()]))[1] <= 0:
         return found | {"answer": UNDECIDED, "why": "QMIX itself gained nothing there that could be lost"}
     if low >= -found["margin"] or high < -found["margin"]:
         return found | {"answer": "confirmed" if low >= -found["margin"] else "refuted"}
     return found | {"answer": UNDECIDED, "why": "the interval over seeds holds the margin"}
+
+
+def lowered(runs: Runs, learner: str, steps: float | None = None) -> dict:
+    """What a learner's regulariser did to the entropy: its median over the last fifth, minus QMIX's at the same steps.
+
+    difference, low, high (95 %, bootstrap over seeds); own, qmix: [seeds] each; seen: whether the whole interval lies below
+    0 (never with fewer than 3 seeds).
+    """
+    steps = min(runs.steps(learner), runs.steps("QMIX")) if steps is None else steps
+    own, qmix = runs.entropies(learner, steps), runs.entropies("QMIX", steps)
+    difference, low, high = interval(own, qmix)
+    seen = min(len(own), len(qmix)) >= FEWEST and high < 0
+    return {"difference": difference, "low": low, "high": high, "own": own, "qmix": qmix, "seen": seen}
 
 
 def seeds_in_words(n: int) -> str:
@@ -389,19 +494,43 @@ def best_weight(runs: Runs) -> str | None:
 # ---- what the runs say, in words ----
 
 
+def provisional(found: Mapping) -> str:
+    """What a verdict lacks, as "provisional: 3 of 5 planned seeds, 100,000 of 200,000 planned steps"; "" for nothing."""
+    seeds, steps = found.get("seeds", FULL[0]), found.get("steps", FULL[1])
+    notes = [f"provisional: {seeds} of {FULL[0]} planned seeds"] * (seeds < FULL[0])
+    return ", ".join([*notes, *[f"{steps:,} of {FULL[1]:,} planned steps"] * (steps < 0.99 * FULL[1])])
+
+
+def verdict_in_words(found: Mapping | None) -> str:
+    """The answer of near_paper, unmoved or against_qmix, with what it lacks and why it is undecided in parentheses."""
+    if not found:
+        return UNMEASURED
+    notes = "; ".join(filter(None, [provisional(found), found["why"]]))
+    return found["answer"] + (f" ({notes})" if notes else "")
+
+
 def settle(claim: ClaimCard, found: Mapping[str, dict | None]) -> None:
     """Print a claim's verdict for each world: confirmed, refuted, not decided (and why), or that nothing was measured yet.
 
-    ``found``: {world: what near_paper, unmoved or against_qmix gave}. Where ``EXPECTED`` has "<id> <world>", another answer
-    raises ClaimChanged in strict mode.
+    ``found``: {world: what near_paper, unmoved or against_qmix gave}. A verdict on fewer seeds or steps than planned says
+    so. Where ``EXPECTED`` has "<id> <world>", another answer raises ClaimChanged in strict mode.
     """
     print(f"Claim {claim.id}: {claim.hypothesis}")
     for world, one in found.items():
         answer = one["answer"] if one else UNMEASURED
-        print(f"  {NAMES[world]}: {answer}" + (f" ({one['why']})" if one and one["why"] else ""))
+        print(f"  {NAMES[world]}: {verdict_in_words(one)}")
         expected = EXPECTED.get(f"{claim.id} {world}", answer)
         if strict() and answer != expected:
             raise ClaimChanged(f"Claim {claim.id}, {NAMES[world]}: the text says {expected}, the evidence says {answer}.")
+
+
+def settle_effect(studies: Mapping[str, Runs]) -> None:
+    """Print, for each world, which of the paper's lambdas lowered the entropy by more than its spread over seeds."""
+    print("Is the entropy visibly lower than QMIX's? (the whole interval over seeds lies below 0)")
+    for world, runs in studies.items():
+        known = [name for name in runs.learners if "GRE" in name] if runs.has("QMIX") else []
+        said = [f"lambda {name.split()[-1]} {'yes' if lowered(runs, name)['seen'] else 'no'}" for name in known]
+        print(f"  {NAMES[world]}: {', '.join(said) or UNMEASURED}")
 
 
 class Said(list):
@@ -424,34 +553,34 @@ def say_training(studies: Mapping[str, Runs]) -> Said:
         if (near := near_paper(runs)) is None:
             said.append(f"{NAMES[world]}: {UNMEASURED}.")
             continue
-        n, moved = WORLDS[world][1], unmoved(runs)
+        n, found = WORLDS[world][1], unmoved(runs)
         first, over = (x.mean() for x in runs.medians())
-        figures = [f"{h:.3f} (CV about {implied_cv(h, n):.2f})" for h in (over, PAPER[world][2], first)]
+        figures = [f"{h:.3f} (CV_H {implied_cv(h, n):.2f})" for h in (over, PAPER[world][2], first)]
         said.append(
             f"{runs.budget('QMIX')}. The median entropy over training is {figures[0]}, the paper's {figures[1]}, that of the "
             f"same teams before training {figures[2]}."
         )
         k = int(abs(near["difference"]).argmax())
-        far = f"furthest from the paper at the {PERCENTILES[k]}th percentile, by {near['difference'][k]:+.2f} of CV"
+        far = f"furthest from the paper at the {PERCENTILES[k]}th percentile, by {signed(near['difference'][k])} of CV_H"
         said.append(
             {
                 "confirmed": f"C: the paper's table comes out again ({far}).",
-                "refuted": f"C: this is not the paper's table ({far}; the margin is {NEAR:g}): here QMIX's credit is "
+                "refuted": f"C: this is not the paper's table ({far}; the margin is {NEAR:.3f}): here QMIX's credit is "
                 + ("less" if near["difference"][k] > 0 else "more")
                 + " equal than the paper's at that percentile.",
                 UNDECIDED: f"C: not decided, since {near['why']} ({far}).",
             }[near["answer"]]
         )
-        shift = float(moved["difference"][0])
+        shift = signed(found["difference"][0])
         said.append(
             {
-                "confirmed": f"D: training left the median where it began ({shift:+.2f} of CV): a median near 1 is the "
-                "start's here, not training's.",
-                "refuted": f"D: the median is not where it began ({shift:+.2f} of CV): over training the slopes were "
-                + ("less" if shift > 0 else "more")
+                "confirmed": f"D: training left the median where it began ({shift} of CV_H): a median near 1 is the start's "
+                "here, not training's.",
+                "refuted": f"D: the median is not where it began ({shift} of CV_H): over training the slopes were "
+                + ("less" if found["difference"][0] > 0 else "more")
                 + " equal than before it. Whether that is another credit or another unit, the next section asks.",
-                UNDECIDED: f"D: not decided, since {moved['why']} ({shift:+.2f} of CV).",
-            }[moved["answer"]]
+                UNDECIDED: f"D: not decided, since {found['why']} ({shift} of CV_H).",
+            }[found["answer"]]
         )
     return said
 
@@ -471,39 +600,113 @@ def say_parity(studies: Mapping[str, Runs], choose) -> Said:
             f"{found['difference']:+.1f} [{found['low']:.1f}, {found['high']:.1f}], margin {found['margin']:.1f}. QMIX ends at "
             f"{own:.1f}; a team that plays '{name}' all the time has {idle:.1f}."
         )
-        what = "to forbid" if learner == "QMIX-simple" else "to punish"
-        target = "unequal" if learner == "QMIX-simple" else "equal"
+        simple = learner == "QMIX-simple"
+        what = "to forbid unequal credit" if simple else "to punish equal credit"
+        cost = f"{what} cost no more than a tenth of QMIX's gain, in this world, at this budget."
+        effect = None if simple else lowered(runs, learner, found["steps"])
+        if effect and not effect["seen"]:
+            cost = "but at this lambda the punishment had no visible effect on the entropy, so that little could cost anything."
         said.append(
             {
-                "confirmed": f"Comparable: {what} {target} credit cost no more than a tenth of QMIX's gain, in this world, at "
-                "this budget." + ("" if own > idle else " But idle play does better than either: little was learned."),
-                "refuted": f"Worse: {what} {target} credit cost more than a tenth of QMIX's gain (here, at this budget).",
+                "confirmed": f"Comparable: {cost}"
+                + ("" if own > idle else " But idle play does better than either: little was learned."),
+                "refuted": f"Worse: {what} cost more than a tenth of QMIX's gain (here, at this budget).",
                 UNDECIDED: f"Not decided, since {found['why']}.",
             }[found["answer"]]
         )
-        if learner != "QMIX-simple":
-            ends = [runs.late(one, found["steps"])["entropy_p50"].mean() for one in (learner, "QMIX")]
-            said.append(f"Median entropy over the same evaluations: {learner} {ends[0]:.3f}, QMIX {ends[1]:.3f}.")
+        if effect:
+            ends = [f"{x.mean():.4f} (seeds {x.min():.4f} to {x.max():.4f})" for x in (effect["own"], effect["qmix"])]
+            size = f"{signed(effect['difference'], 4)} [{signed(effect['low'], 4)}, {signed(effect['high'], 4)}]"
+            said.append(f"Median entropy over the same evaluations: {learner} {ends[0]}, QMIX {ends[1]}; difference {size}.")
     return said
 
 
+def show_percentiles(studies: Mapping[str, Runs]) -> None:
+    """Print the figures behind claims C and D, for each world with runs: the table re-measured, and the two differences."""
+    for world, runs in studies.items():
+        print(runs.budget("QMIX"))
+        if not runs.has("QMIX"):
+            continue
+        three = lambda row: ", ".join(f"{v:.3f}" for v in row)
+        found = runs.percentiles()
+        print(f"  paper {three(PAPER[world])}\n  ours  {three(found.mean(0))}")
+        if len(found) > 1:
+            spans = (f"{a:.3f} to {b:.3f}" for a, b in zip(found.min(0), found.max(0)))
+            print(f"  range over seeds: {', '.join(spans)}")
+        print(f"  of the means of batches instead of steps (no claim): {three(runs.batch_means())}")
+        note = "95 % over seeds" if len(found) >= FEWEST else too_few(len(found))
+        print(f"  as CV_H ({note}), C, ours minus the paper's: {', '.join(in_words(near_paper(runs)))}")
+        print(f"  as CV_H ({note}), D, over training minus before, the median: {in_words(unmoved(runs))[0]}")
+
+
+def direction(runs: Runs) -> str:
+    """Which way training moved QMIX's credit, from the files: at the median and at the 5th percentile; "" without runs."""
+    if (found := moved(runs)) is None:
+        return ""
+
+    def way(k: int) -> str:
+        if found["seeds"] >= FEWEST and found["low"][k] <= 0 <= found["high"][k]:
+            return "in no direction that shows above the spread over seeds"
+        return "away from equality" if found["difference"][k] > 0 else "towards equality"
+
+    was, now = (f"{x.mean():.3f} (CV_H {implied_cv(x.mean(), WORLDS[runs.world][1]):.2f})" for x in runs.medians())
+    note = f" ({provisional(found)})" if provisional(found) else ""
+    return (
+        f"{NAMES[runs.world]}: the median entropy of QMIX's credit is {was} before training and {now} over it: training moved "
+        f"it {way(2)}; the 5th percentile {way(0)} ({in_words(found)[0]} of CV_H){note}."
+    )
+
+
 def findings(studies: Mapping[str, Runs], at_junction: Mapping[str, dict | None] | None = None) -> Said:
-    """The verdicts of claims C, D, F and G, a line each, for the chapter's summary; then those about the junction alone."""
+    """For the chapter's summary: which way training moved the credit, the verdicts of claims C, D, F and G, a line each,
+    then those about the junction alone."""
     asked = {
         "C, the paper's percentiles come out again": near_paper,
         "D, training leaves the median where it began": unmoved,
         "F, QMIX-simple ends comparably to QMIX": lambda runs: against_qmix(runs, "QMIX-simple"),
         "G, QMIX-GRE ends comparably to QMIX": lambda runs: against_qmix(runs, best_weight(runs)),
     }
-    said = Said()
+    said = Said(filter(None, (direction(runs) for runs in studies.values())))
     said.title, said.folded = "What the long runs say so far", False
     for claim, ask in asked.items():
         found = {NAMES[world]: ask(runs) for world, runs in studies.items()}
-        answers = [f"{name}: {one['answer'] if one else UNMEASURED}" for name, one in found.items()]
+        answers = [f"{name}: {verdict_in_words(one)}" for name, one in found.items()]
         said.append(f"{claim}. " + (". ".join(answers) if any(found.values()) else f"Both worlds: {UNMEASURED}") + ".")
+    known = [name for runs in studies.values() if runs.has("QMIX") for name in runs.learners if "GRE" in name]
+    if known:
+        seen = any(lowered(runs, name)["seen"] for runs in studies.values() for name in runs.learners if "GRE" in name)
+        visible = "At least one of the paper's lambdas lowered" if seen else "None of the paper's lambdas visibly lowered"
+        said.append(f"To G: {visible} the entropy in our runs.")
     for claim, one in (at_junction or {}).items():
-        said.append(f"{claim}. {NAMES['junction']}: {one['answer'] if one else UNMEASURED}.")
+        said.append(f"{claim}. {IN_PAPER['junction']}: {verdict_in_words(one)}.")
     return said
+
+
+def show_path(studies: Mapping[str, Runs], untrained: Mapping[str, np.ndarray]) -> None:
+    """Print what a table of pooled percentiles hides, for each world with runs: how deep the entropy dips and for how long,
+    all five percentiles before and over training, and the return on its way. ``untrained``: {world: percentiles 5, 25, 50,
+    75, 95 of untrained teams}."""
+    for world, runs in studies.items():
+        if not runs.has("QMIX"):
+            print(f"{NAMES[world]}: {UNMEASURED}")
+            continue
+        one, floor = runs.of("QMIX"), untrained[world][0]
+        deepest, below = one.loc[one["entropy_p50"].idxmin()], one[one["entropy_p50"] < floor]
+        first, best = (one[at].groupby("seed")["return_mean"].max() for at in (one["env_steps"] == 0, one["env_steps"] > 0))
+        returns = [f"{x.mean():.0f} ({x.min():.0f} to {x.max():.0f})" for x in (first, best, runs.returns("QMIX"))]
+        lines = (
+            f"lowest median of one evaluation: {deepest['entropy_p50']:.3f}, seed {deepest['seed']:.0f} at "
+            f"{deepest['env_steps']:,.0f} steps",
+            f"medians below the 5th percentile of untrained teams ({floor:.3f}): {100 * len(below) / len(one):.0f} % of the "
+            f"evaluations, seeds with at least one: {below['seed'].nunique()} of {runs.seeds('QMIX')}",
+            f"over training minus before, as CV_H (no claim), percentiles {', '.join(map(str, PERCENTILES))}: "
+            + ", ".join(in_words(moved(runs))),
+            f"return, mean (and range) over seeds: before training {returns[0]}, best evaluation of a run {returns[1]}, last "
+            f"fifth {returns[2]}; idle play {idle_return(world):.0f}",
+        )
+        print(runs.budget("QMIX"))
+        for line in lines:
+            print(textwrap.fill(line, 116, initial_indent="  ", subsequent_indent="    "))
 
 
 # ---- the ledger ----
@@ -512,6 +715,8 @@ def findings(studies: Mapping[str, Runs], at_junction: Mapping[str, dict | None]
 def _row(world, claim, where, published, metric, values, verdict, seeds, steps, note="") -> dict:
     ours, low, high = (f"{v:.4g}" for v in values)
     ran = f"{WORLDS[world][0]}, faithful to ma-gym 0.0.14, {steps:,} environment steps, PyMARL's settings with 8 worlds{note}"
+    lacks = provisional({"seeds": seeds, "steps": steps})
+    ran += f"; {lacks}" if lacks else ""
     return {
         "claim": claim,
         "paper": "Zhao et al. 2022 (QMIX-GRE)",
@@ -535,31 +740,35 @@ PARITY = {"confirmed": "reproduced", "refuted": "not reproduced", UNDECIDED: "pa
 def ledger_rows(studies: Mapping[str, Runs]) -> list[dict]:
     """Chapter 04's rows of the reproduction ledger, of what is committed.
 
-    A percentile is reproduced where its CV (:func:`implied_cv`) lies within .05 of the paper's, partly within .15; a return
-    as :func:`against_qmix` judges it, partly where the interval holds the margin; fewer than 3 seeds, or a QMIX that gained
-    nothing, give no row. The interval of a percentile spans the seeds; that of a difference is the 95 % bootstrap interval.
+    A percentile is judged as claim C judges it: reproduced where the 95 % interval over seeds of its CV_H
+    (:func:`implied_cv`) lies within .05 of the paper's, not reproduced where it lies outside, partly where it holds the
+    margin; a return as :func:`against_qmix` judges it, partly where the interval holds the margin. Fewer than 3 seeds, or a
+    QMIX that gained nothing, give no row. The interval shown of a percentile spans the seeds; that of a difference is the
+    95 % bootstrap interval.
     """
     rows = []
     for world, runs in studies.items():
         for k in (0, 2) if runs.has("QMIX") and runs.seeds("QMIX") >= FEWEST else ():
-            seeds, published = runs.percentiles()[:, k], PAPER[world][k]
-            n = WORLDS[world][1]
-            far = abs(implied_cv(seeds, n).mean() - implied_cv(published, n))
-            verdict = "reproduced" if far <= NEAR else "partly" if far <= 3 * NEAR else "not reproduced"
-            claim = f"{PERCENTILES[k]}th percentile of the entropy of QMIX's credit over training, {NAMES[world]}"
+            seeds, published, n = runs.percentiles()[:, k], PAPER[world][k], WORLDS[world][1]
+            gaps = implied_cv(seeds, n) - implied_cv(published, n)
+            verdict = PARITY[_same(gaps[:, None], len(seeds), runs.steps("QMIX"))["answer"]]
+            claim = f"{PERCENTILES[k]}th percentile of the entropy of QMIX's credit over training, {IN_PAPER[world]}"
             metric = "normalised entropy, all logged steps of a run; mean and range over seeds"
             values = (seeds.mean(), seeds.min(), seeds.max())
             rows.append(_row(world, claim, "Table 2", published, metric, values, verdict, len(seeds), runs.steps("QMIX")))
         best = best_weight(runs)
         for learner, claim, where in (
-            ("QMIX-simple", f"QMIX-simple does as well as QMIX on {NAMES[world]}", "Section 5.2, Fig. 4"),
-            (best, f"QMIX-GRE does comparably to QMIX on {NAMES[world]}", "Section 5.3, Fig. 5"),
+            ("QMIX-simple", f"QMIX-simple does as well as QMIX on {IN_PAPER[world]}", "Section 5.2, Fig. 4"),
+            (best, f"QMIX-GRE does comparably to QMIX on {IN_PAPER[world]}", "Section 5.3, Fig. 5"),
         ):
             found = against_qmix(runs, learner)
             if found and (found["answer"] != UNDECIDED or "margin" in found["why"]):
-                undecided = "; the interval holds it" if found["why"] else ""
-                metric = f"{learner} minus QMIX: greedy return over the last fifth (margin {found['margin']:.3g}{undecided})"
-                note = "; of the lambdas run the best one, chosen on these runs" if learner == best else ""
+                undecided = ", inside the interval" if found["why"] else ""
+                metric = f"{learner} minus QMIX, return at the end; margin {found['margin']:.3g}{undecided}"
+                note = "; greedy return over the last fifth of the steps"
+                if learner == best:
+                    note += "; of the lambdas run the best one, chosen on these runs"
+                    note += "" if lowered(runs, best)["seen"] else "; at none visible change of the entropy"
                 values, verdict = (found["difference"], found["low"], found["high"]), PARITY[found["answer"]]
                 rows.append(_row(world, claim, where, "", metric, values, verdict, found["seeds"], found["steps"], note))
     return rows

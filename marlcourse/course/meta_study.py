@@ -92,8 +92,9 @@ class SignalToNoise:
     ``ratio``: length of the mean gradient over the spread of a single one (0 where ``squared`` is not above 0).
     ``pairs_needed``: how many pairs, averaged, make signal and noise equal, 1/ratio^2.
     ``standard_errors``: how far the squared signal lies above 0; within -2..2 the pairs show none.
-    ``most``: the largest squared signal that the gradients do not exclude, two leave-one-out errors above ``squared`` (an
-    error that also holds where there is a signal). ``least_pairs``: pairs_needed of such a signal."""
+    ``left_out``: the leave-one-out error of ``squared``, which also holds where there is a signal. ``most``: two of the larger
+    of these errors above ``squared``, a convention for what may have been missed. ``least_pairs``: pairs_needed of a signal
+    of that size."""
 
     ratio: float
     pairs_needed: float
@@ -101,6 +102,7 @@ class SignalToNoise:
     squared: float
     error: float
     noise: float
+    left_out: float
     most: float
 
     @property
@@ -128,7 +130,7 @@ def signal_to_noise(gradients: Tensor) -> SignalToNoise:
     ratio = (max(squared, 0.0) / noise) ** 0.5 if noise else 0.0
     needed = 1 / ratio**2 if ratio else float("inf")
     most = squared + 2 * max(error, left_out)
-    return SignalToNoise(ratio, needed, squared / error if error else 0.0, squared, error, noise, most)
+    return SignalToNoise(ratio, needed, squared / error if error else 0.0, squared, error, noise, left_out, most)
 
 
 def known_game(

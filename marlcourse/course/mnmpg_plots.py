@@ -19,6 +19,7 @@ SAID = {
     "redrawn": "redrawn, as released: another z is scored",
     "stored": "stored: the z that was used is scored",
 }
+SOURCES = "as printed: Shao et al. 2021, equation 5; as released: github.com/qyz55/MNMPG, commit 797822e"
 
 
 def plot_readings(samples: Mapping[str, Tensor], truth: float, title: str | None = None, seed: int = 0):
@@ -34,15 +35,17 @@ def plot_readings(samples: Mapping[str, Tensor], truth: float, title: str | None
     reach = max(float(torch.quantile(torch.cat(list(samples.values())).abs(), 0.99)), truth + 1)
     box = {"facecolor": "white", "edgecolor": "none", "pad": 2}
     bins = np.linspace(-reach, reach, 83)  # an even number of bins: 0 is an edge
+    spike = bins[41] + (bins[1] - bins[0]) * np.arange(-1.5, 2)  # ... but for what lies at 0: a bar around it
     with context():
         figure, axes = plt.subplots(len(samples), 1, figsize=(7.2, 5.6), sharex=True, layout="constrained")
         for ax, (name, x) in zip(axes, samples.items()):
             share = np.full(len(x), 1 / len(x))
-            ax.hist(x.clamp(bins[0], bins[-1]).numpy(), bins, weights=share, color=COLOURS[name], alpha=0.75)
+            exact = bool((x == 0).all())
+            edges = spike if exact else bins
+            ax.hist(x.clamp(bins[0], bins[-1]).numpy(), edges, weights=share, color=COLOURS[name], alpha=0.75)
             mean, error = float(x.mean()), float(x.std() / len(x) ** 0.5)
             ax.axvline(truth, color=INK, ls=(0, (5, 2)), lw=1.6)
             ax.plot([mean], [0], marker="^", ms=12, color=COLOURS[name], mec="white", mew=1.2, clip_on=False, zorder=5)
-            exact = bool((x == 0).all())
             said = "every one exactly 0" if exact else f"mean {mean:+.2f}, 3 standard errors {3 * error:.2f}"
             ax.set_title(SAID[name], fontsize=11.5, color=COLOURS[name], fontweight="bold")
             ax.text(0.99, 0.86, said, transform=ax.transAxes, ha="right", va="top", fontsize=10.5, bbox=box)
@@ -52,7 +55,7 @@ def plot_readings(samples: Mapping[str, Tensor], truth: float, title: str | None
         count = f"{len(next(iter(samples.values()))):,} independent draws each (seed {seed}); nothing is trained"
         told = title or "MNMPG's meta-gradient in three readings: two agents, one step, z ~ N(0, 1)"
         figure.suptitle(
-            f"{told}\n{count}",
+            f"{told}\n{count}\n{SOURCES}",
             x=0.01,
             ha="left",
             fontsize=12,
@@ -87,7 +90,7 @@ def plot_estimator(reading: str = "stored", rounds: int = 1, noise: float = 0.0,
         ax.set(xlabel=r"estimate of $d\,E[R_1 - R_0]\,/\,dm$ (outermost bins: the rest)", ylabel="share (square-root scale)")
         ax.set_title(
             f"{SAID[reading]}; {rounds} round{'s' * (rounds > 1)} per estimate, noise {noise:g}, m = {m:g}\n"
-            f"{repeats:,} estimates: {wrong:.1%} do not point upwards, spread {float(x.std()):.2f}",
+            f"{repeats:,} estimates: {wrong:.1%} point the wrong way, spread {float(x.std()):.2f}",
             fontsize=11.5,
         )
         ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
@@ -160,7 +163,8 @@ def plot_loop(tracks: Mapping[str, Tensor], title: str | None = None):
 
 
 def plot_known(curves: Mapping[str, Tensor], title: str | None = None):
-    """Exact expected return over meta rounds where it is known: {reading: [seeds, rounds + 1]}; 0 is the best."""
+    """Exact expected return over meta rounds where it is known: {reading: [seeds, rounds + 1]}, one thin line a seed, and
+    the median; 0 is the best."""
     import matplotlib.pyplot as plt
 
     from ..viz.style import GREY, INK, context
@@ -168,16 +172,14 @@ def plot_known(curves: Mapping[str, Tensor], title: str | None = None):
     with context():
         ax = plt.subplots(figsize=(6.8, 3.7), layout="constrained")[1]
         for name, curve in curves.items():
-            low, middle, high = np.percentile(curve.numpy(), [25, 50, 75], axis=0)
-            ax.plot(middle, color=COLOURS[name], lw=2.2, label=SAID[name])
-            ax.fill_between(range(len(middle)), low, high, color=COLOURS[name], alpha=0.18, lw=0)
+            ax.plot(curve.numpy().T, color=COLOURS[name], lw=0.8, alpha=0.4)
+            ax.plot(np.median(curve.numpy(), 0), color=COLOURS[name], lw=2.6, label=SAID[name])
         start = float(torch.cat([curve[:, 0] for curve in curves.values()]).median())
         ax.axhline(0, color=INK, ls=(0, (6, 2)), lw=1.3, label="best (0)")
         ax.axhline(start, color=GREY, ls=":", lw=1.3, label=f"untrained ({start:.1f})")
         ax.set(xlabel="meta rounds", ylabel="expected return")
-        ax.set_title(
-            f"{title or 'The return is - |z - s|²: which reading learns?'}\nmedian and interquartile range, {counted(curves)}"
-        )
+        head = title or "The return is - |z - s|²: which reading learns?"
+        ax.set_title(f"{head}\nthin: single seeds; thick: median; {counted(curves)}")
         ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return ax.figure
 
@@ -260,7 +262,7 @@ def plot_ablations(frame):
 
 def plot_hierarchy(tracks: Mapping[str, tuple[Tensor, Tensor, Tensor]], felled: Sequence[int], title: str):
     """z over one episode, one panel for each of its K entries, all tracks in it: {who: (mean [T,K], std [T,K], drawn z
-    [T,K])}, and the steps at which a tree fell. The first track is grey (the null), its band an outline."""
+    [T,K])}, and the steps at which a tree fell. The first track is grey and dashed (the null), its band an outline."""
     import matplotlib.pyplot as plt
 
     from ..viz.style import GREY, context
@@ -274,20 +276,21 @@ def plot_hierarchy(tracks: Mapping[str, tuple[Tensor, Tensor, Tensor]], felled: 
             for j, (who, (mean, std, drawn)) in enumerate(tracks.items()):
                 steps, tint = np.arange(len(mean)), TINTS[j - 1] if j else GREY
                 middle, width = mean[:, k], std[:, k]
-                ax.plot(steps, middle, color=tint, lw=2, label=who)
+                dashes = {"lw": 1, "ls": (0, (4, 2))}
+                ax.plot(steps, middle, color=tint, label=who, **({"lw": 2} if j else {**dashes, "zorder": 3}))
                 if j:
                     ax.fill_between(steps, middle - width, middle + width, color=tint, alpha=0.15, lw=0)
                     ax.plot(steps, drawn[:, k], ".", ms=3, color=tint, alpha=0.7)
                 else:
                     for edge in (middle - width, middle + width):
-                        ax.plot(steps, edge, color=tint, lw=1, ls=(0, (4, 2)))
+                        ax.plot(steps, edge, color=tint, **dashes)
             for t in felled:
                 ax.axvline(t, color=GREY, lw=1, ls=":")
             ax.set_ylabel(f"$z_{k + 1}$")
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(tracks))
         axes[-1, 0].set_xlabel("step of the episode (dotted: a tree falls)")
         figure.suptitle(
-            f"{title}\nline: mean of p(z | s); band, or dashes: one standard deviation; dots: drawn (trained encoder)",
+            f"{title}\nmiddle line: mean of p(z | s); band, or outer dashes: one standard deviation; dots: drawn after the run",
             x=0.01,
             ha="left",
             fontsize=12,

@@ -4,9 +4,9 @@
     python -m marlcourse.course.mnmpg_study --write    # ... put into datasets/reproductions.csv
 
 The game. Two agents, two actions each, one step, the payoffs of ``PAYOFF`` (rows: agent 1). Both play action 0, which pays
-0, and explored a little: D0 holds the three joint actions of ``PLAYED``. A number z decides who gets the credit in the
-practice updates (the library's exercise updates): agent 2 where z > 0, else agent 1. After them the team earns GAIN[z > 0]
-more, or less, than before.
+0, and explored a little: D0 holds the four episodes of ``PLAYED``, and none of them shows what (1, 1) pays. A number z decides
+who gets the credit in the practice (the library's exercise updates): agent 2 where z > 0, else both agents. Credit to both
+fits D0 best, and leads to (1, 1). After the practice the team earns GAIN[z > 0] more, or less, than before.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ from .data import dataset_folders, datasets, load_dataset
 from .exercises import write_atomic
 from .ledger import COLUMNS
 
-PAYOFF = torch.tensor([[0.0, 2.0], [-12.0, 6.0]])
-PLAYED = ((0, 0), (0, 1), (1, 1))
+PAYOFF = torch.tensor([[0.0, 2.0], [1.0, -12.0]])
+PLAYED = ((0, 0), (0, 0), (0, 1), (1, 0))
 U1, U2 = torch.tensor(PLAYED).T  # the same as columns: what agent 1 and agent 2 did
-CREDIT = ((1.0, 0.0), (0.0, 1.0))  # what z chooses from: agent 1 alone (z <= 0), agent 2 alone (z > 0)
+CREDIT = ((1.0, 1.0), (0.0, 1.0))  # what z chooses from: both agents (z <= 0), agent 2 alone (z > 0)
 GAIN = (-12.0, 2.0)  # R1 - R0 after practice with one of these credits
+UPDATES = 5  # TD updates of one practice in the game: as many as it takes until the greedy team is the last one
 READINGS = ("literal", "redrawn", "stored")
 
 
@@ -44,10 +45,11 @@ READINGS = ("literal", "redrawn", "stored")
 def td_update(q: Tensor, credit, lr: float = 0.3) -> tuple[Tensor, float]:
     """One TD update on ``PLAYED`` with Q_tot = sum_i credit_i Q_i(u_i): utilities [2,2] (agent, action) before -> those after
     it, and the mean squared TD error before it (an episode is one step: the target is the reward)."""
-    q = q.detach().requires_grad_()
-    error = ((credit[0] * q[0, U1] + credit[1] * q[1, U2] - PAYOFF[U1, U2]) ** 2).mean()
-    (slope,) = torch.autograd.grad(error, q)
-    return (q - lr * slope).detach(), float(error.detach())
+    error = credit[0] * q[0, U1] + credit[1] * q[1, U2] - PAYOFF[U1, U2]
+    slope = torch.zeros(2, 2)  # of the mean square, written out: autograd would take most of the loop's time
+    for i, played in enumerate((U1, U2)):
+        slope[i].index_add_(0, played, 2 / len(PLAYED) * credit[i] * error)
+    return q - lr * slope, float((error**2).mean())
 
 
 def practised(credit, updates: int = 300, lr: float = 0.3) -> tuple[Tensor, float]:
@@ -58,10 +60,18 @@ def practised(credit, updates: int = 300, lr: float = 0.3) -> tuple[Tensor, floa
     return q, td_update(q, credit, lr)[1]
 
 
-def greedy_return(q: Tensor) -> float:
-    """What the team earns when each agent plays its largest utility (an agent without a preference keeps action 0)."""
+def greedy_return(q: Tensor, payoff: Tensor | None = None) -> float:
+    """What the team earns when each agent plays its largest utility (an agent without a preference keeps action 0), in the
+    table ``PAYOFF`` or in another one."""
     u1, u2 = q.argmax(-1).tolist()
-    return float(PAYOFF[u1, u2])
+    return float((PAYOFF if payoff is None else payoff)[u1, u2])
+
+
+def payoffs_with(unseen: float) -> Tensor:
+    """``PAYOFF`` with another number at (1, 1), the one joint action that D0 does not hold."""
+    table = PAYOFF.clone()
+    table[1, 1] = unseen
+    return table
 
 
 def gain(z: Tensor) -> Tensor:
@@ -81,8 +91,8 @@ def true_slope(m: float, std: float = 1.0) -> float:
 
 
 class CreditGame:
-    """The game as the four tools of a meta round: ``draw() -> z`` from N(m, 1); ``practise(z)``, one TD update on D0 with the
-    credit that z chooses; ``play()``, what the greedy team earns; ``score(z)``, d log p(z) / dm. ``begin()`` forgets all
+    """The game as the four tools of a meta round: ``draw() -> z`` from N(m, 1); ``practise(z)``, UPDATES TD updates on D0 with
+    the credit that z chooses; ``play()``, what the greedy team earns; ``score(z)``, d log p(z) / dm. ``begin()`` forgets all
     that was learned (a round starts from the same team, with all utilities at 0) and keeps m."""
 
     def __init__(self, seed: int = 0, m: float = 0.0):
@@ -97,7 +107,8 @@ class CreditGame:
         return self.m + float(torch.randn((), generator=self.generator))
 
     def practise(self, z: float) -> None:
-        self.q, _ = td_update(self.q, CREDIT[z > 0])
+        for _ in range(UPDATES):
+            self.q, _ = td_update(self.q, CREDIT[z > 0])
 
     def play(self) -> float:
         return greedy_return(self.q)
@@ -118,7 +129,7 @@ def train_m(one_round, rounds: int = 150, lr: float = 0.01, updates: int = 1, se
 
 
 def gain_at(m: Tensor) -> Tensor:
-    """E[R1 - R0] for z ~ N(m, 1) at each m: [...] -> [...], from -12 (always agent 1) to 2 (always agent 2)."""
+    """E[R1 - R0] for z ~ N(m, 1) at each m: [...] -> [...], from -12 (always both) to 2 (always agent 2)."""
     above = torch.special.ndtr(m)
     return GAIN[1] * above + GAIN[0] * (1 - above)
 
@@ -188,10 +199,11 @@ def share_of_state(encoder, states: Tensor) -> float:
     return moved / (moved + drawn)
 
 
-def reach_of_z(team, world, d0) -> dict[str, float]:
+def reach_of_z(team, world, d0, draws: int = 2, seed: int = 0) -> dict[str, list[float]]:
     """How far z reaches: copies of the MNMPG team practise on D0, each with a draw of z of its own. The shares of greedy
-    actions on D0's real steps that differ: {"same z": between two copies with the same draw (the null: 0 unless something
-    else than z differs), "another z": between two draws, "no practice": between a team after practice and as it is}."""
+    actions on D0's real steps that differ, a list each: {"same z": between two copies with the same draw (the null: 0 unless
+    something else than z differs), "another z": between the first draw and each other one, "after practice, against before":
+    between the team after practice with each draw and the team as it is}. Nothing of the team or the world changes."""
 
     def greedy(one) -> Tensor:
         with torch.no_grad():
@@ -204,9 +216,16 @@ def reach_of_z(team, world, d0) -> dict[str, float]:
             ctx.step("main", twin.exercise_loss, batch)
         return greedy(twin)
 
-    one = practised_with(0)
-    others = {"same z": practised_with(0), "another z": practised_with(1), "no practice": greedy(team)}
-    return {name: float((one != other).float().mean()) for name, other in others.items()}
+    def differ(one: Tensor, other: Tensor) -> float:
+        return float((one != other).float().mean())
+
+    first, before = practised_with(1000 * seed), greedy(team)
+    others = [practised_with(1000 * seed + k) for k in range(1, draws)]
+    return {
+        "same z": [differ(first, practised_with(1000 * seed))],
+        "another z": [differ(first, other) for other in others],
+        "after practice, against before": [differ(after, before) for after in (first, *others)],
+    }
 
 
 def cycle_steps(interval: int, worlds: int = 8, length: int = 100) -> int:

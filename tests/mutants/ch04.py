@@ -28,6 +28,12 @@ def without_floor(g):
     return -(p * p.log()).sum(-1) / math.log(g.shape[-1])
 
 
+def without_keepdim(g):
+    p = g + 1e-8
+    p = p / p.sum(-1)
+    return -(p * p.log()).sum(-1) / math.log(g.shape[-1])
+
+
 def over_states(g):
     p = g + 1e-8
     p = p / p.sum(0, keepdim=True)
@@ -132,6 +138,11 @@ def unmoved(q, w1, g, share):
     return q, w1
 
 
+def without_unsqueeze(q, w1, g, share):
+    factor = g / share
+    return q * factor, w1 / factor
+
+
 def upside_down(q, w1, g, share):
     c = share / g
     return q * c, w1 / c.unsqueeze(-1)
@@ -151,6 +162,10 @@ def relu_slope(h):
 
 def plus_one_everywhere(h):
     return h + 1
+
+
+def with_if(h):
+    return torch.ones_like(h) if h > 0 else h + 1
 
 
 def log_of(h):
@@ -188,12 +203,27 @@ def not_followed(td_loss, mixer, q, state, mask, weight):
     return td_loss + weight * (mask * normalised_entropy(g)).sum() / mask.sum()
 
 
+def of_mean_credit(td_loss, mixer, q, state, mask, weight):
+    g = ch04.credit(mixer, q, state, create_graph=True)
+    return td_loss + weight * normalised_entropy(g[mask > 0].mean(0))
+
+
+def indexed_by_numbers(td_loss, mixer, q, state, mask, weight):
+    entropy = normalised_entropy(ch04.credit(mixer, q, state, create_graph=True))
+    return td_loss + weight * entropy[mask].mean()
+
+
+def mean_of_episodes(td_loss, mixer, q, state, mask, weight):
+    entropy = normalised_entropy(ch04.credit(mixer, q, state, create_graph=True))
+    return td_loss + weight * ((mask * entropy).sum(-1) / mask.sum(-1)).mean()
+
+
 MUTANTS = {
-    "4.1": [nats, log_two, softmaxed, without_floor, over_states, averaged, unshared, bits, over_everything],
+    "4.1": [without_keepdim, nats, log_two, softmaxed, without_floor, over_states, averaged, unshared, bits, over_everything],
     "4.2": [linear, released, flat_below, exponential_everywhere, without_output_weights, without_bias]
     + [slope_at_output, elu_itself, times_q, asks_autograd],
-    "4.3": [only_q, unmoved, upside_down, always_equal, negative, forgets_g, swapped, in_place],
-    "4.5": [as_released, relu_slope, plus_one_everywhere, log_of, one_minus, exp_everywhere, taken_twice],
+    "4.3": [without_unsqueeze, only_q, unmoved, upside_down, always_equal, negative, forgets_g, swapped, in_place],
+    "4.5": [with_if, as_released, relu_slope, plus_one_everywhere, log_of, one_minus, exp_everywhere, taken_twice],
     "4.4": [
         attached,
         no_graph,
@@ -204,5 +234,9 @@ MUTANTS = {
         mutate(ch04.gre_loss, "masked_mean(normalised_entropy(g), mask)", "(mask * normalised_entropy(g)).mean()"),
         mutate(ch04.gre_loss, "td_loss + weight", "td_loss - weight"),
         mutate(ch04.gre_loss, "td_loss + weight *", "td_loss +"),
+        mutate(ch04.gre_loss, "td_loss + weight *", "td_loss + 0.5 *"),
+        of_mean_credit,
+        indexed_by_numbers,
+        mean_of_episodes,
     ],
 }

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import linecache
 import math
+import traceback
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from marlcourse.course.exercises import exercise, expect, mine_or_reference, require
+from marlcourse.course.exercises import ExerciseIncomplete, exercise, expect, mine_or_reference, require
 from marlcourse.course.quiz import Question, Quiz
 from marlcourse.credit import credit, normalised_entropy
 from marlcourse.targets import masked_mean
@@ -22,6 +25,33 @@ def meant(got, known, otherwise):
         if isinstance(got, torch.Tensor) and got.shape == wrong.shape and torch.allclose(got.float(), wrong, atol=1e-3):
             return hint
     return otherwise
+
+
+@contextlib.contextmanager
+def pointing(answer, *known):
+    """Within it, an exception of the answer whose text holds the words of one of the known mistakes [(words, hint), ...]
+    becomes a message with the reader's own line and that hint; any other goes on as it is."""
+    try:
+        yield
+    except ExerciseIncomplete:
+        raise
+    except Exception as problem:
+        hint = next((hint for words, hint in known if words in str(problem)), None)
+        if hint is None:
+            raise
+        said = f"{type(problem).__name__}: {str(problem).splitlines()[0]}"
+        code = getattr(answer, "__code__", None)
+        lines = [number for frame, number in traceback.walk_tb(problem.__traceback__) if frame.f_code is code]
+        if lines:
+            said += f", in line {lines[-1]} of your cell: {linecache.getline(code.co_filename, lines[-1]).strip()}"
+        raise ExerciseIncomplete(said, hint, kind="crash" if isinstance(problem, NameError) else "wrong") from problem
+
+
+YES_OR_NO = (
+    "Boolean value of Tensor",
+    "`if` asks for one yes or no, and a tensor holds many: `torch.where(condition, a, b)` chooses entry by entry",
+)
+MISSING = ("is not defined", "this name comes from a cell above that has not run: run the cells above first, imports included")
 
 
 # ------------------------------------------------------------------------------------------------ 4.1
@@ -49,7 +79,9 @@ def check_entropy(entropy):
         (torch.tensor(-0.811278), "the sign: logarithms of shares are negative"),
     ]
     expect(got, 0.811278, call="entropy(tensor([3, 1]))", hint=meant(got, known, "shares 3/4 and 1/4; divide by log 2"))
-    got = entropy(torch.ones(4, 5))
+    lost = "a sum over the agents drops their axis, and then the sizes do not fit: `keepdim=True` keeps it for the division"
+    with pointing(entropy, ("size of tensor", lost), YES_OR_NO, MISSING):
+        got = entropy(torch.ones(4, 5))
     known = [
         (torch.full((4,), math.log2(5)), "this is the entropy in bits: divide by log2 N, its largest value (N = 5 here)"),
         (torch.ones(4, 1), "one number too deep: keepdim is for the division alone, the sum over agents drops its axis"),
@@ -108,13 +140,18 @@ def check_credit_by_hand(credit_by_hand):
     with torch.inference_mode():  # here autograd keeps no graph
         try:
             credit_by_hand(*(x.clone() for x in (q, w1, b1, w2)))
+        except NameError:
+            pass  # told below
         except RuntimeError as problem:
             require(
                 not any(word in str(problem) for word in ("grad", "inference", "Inference")),
                 "credit_by_hand asks autograd; this exercise is the chain rule by hand.",
                 hint="g_i = sum over j of w1[i, j] * ELU'(x_j) * w2[j]: three factors, no backward pass",
             )
-    got = credit_by_hand(q, w1, b1, w2)
+    back = "q [...,N] @ w1 [N,E] leads from agents to units, [...,E]; the way back to the agents is `@ w1.T`"
+    mistakes = ("mat1 and mat2", back), ("inconsistent tensor size", back), ("size of tensor", back), YES_OR_NO, MISSING
+    with pointing(credit_by_hand, *mistakes):
+        got = credit_by_hand(q, w1, b1, w2)
     x = q @ w1 + b1  # [1, -.5]
     slope = torch.where(x > 0, 1.0, x.exp())
     known = [
@@ -142,8 +179,10 @@ def check_credit_by_hand(credit_by_hand):
     w1, b1, w2 = random_mixer(g)
     q = (3 * torch.randn(6, 3, generator=g)).requires_grad_()
     (truth,) = torch.autograd.grad((F.elu(q @ w1 + b1) @ w2).sum(), q)
+    with pointing(credit_by_hand, *mistakes):
+        got = credit_by_hand(q.detach(), w1, b1, w2)
     expect(
-        credit_by_hand(q.detach(), w1, b1, w2),
+        got,
         truth,
         call="credit_by_hand(q, w1, b1, w2), q of shape (6, 3), w1 (3, 4),",
         hint="expected is what autograd says; any leading axes of q must stay, so multiply with `q @ w1` and `... @ w1.T`",
@@ -155,8 +194,8 @@ def check_credit_by_hand(credit_by_hand):
 
 def rescale(q, w1, g, share):
     """q [...,N], w1 [N,E], g [N] credit, share [N] wanted shares -> q and w1 rescaled: the same hidden layer"""
-    c = g / share
-    return q * c, w1 / c.unsqueeze(-1)
+    factor = g / share
+    return q * factor, w1 / factor.unsqueeze(-1)
 
 
 def after(rescale, q, w1, b1, w2, share):
@@ -178,10 +217,10 @@ def random_rescaling(rescale, g):
     title="any entropy you like",
     reference=rescale,
     hints=[
-        "If Q_i is multiplied by c_i, what must happen to row i of w1 so that q @ w1 stays as it is?",
-        "Credit is dQ_tot/dQ_i. When Q_i is c_i times as large, the same change of Q_tot takes c_i times as much Q_i: the new "
-        "credit is g_i / c_i. Which c_i makes it share_i?",
-        "`c = g / share`, then `q * c` and `w1 / c.unsqueeze(-1)`.",
+        "If Q_i is multiplied by f_i, what must happen to row i of w1 so that q @ w1 stays as it is?",
+        "Credit is dQ_tot/dQ_i. When Q_i is f_i times as large, the same change of Q_tot takes f_i times as much Q_i: the new "
+        "credit is g_i / f_i. Which f_i makes it share_i?",
+        "`factor = g / share`, then `q * factor` and `w1 / factor.unsqueeze(-1)`.",
     ],
     difficulty=2,
     importance=5,
@@ -194,7 +233,9 @@ def check_rescale(rescale):
     q, share = torch.tensor([1.0, 2.0]), torch.tensor([0.25, 0.75])
     g = credit_by_hand(q, w1, b1, w2)  # [3, 2]
     given = [x.clone() for x in (q, w1, g, share)]
-    answer = rescale(*given)
+    rows = "row i of w1 [N,E] belongs to agent i, and the factors are [N]: `factor.unsqueeze(-1)`, [N,1], divides whole rows"
+    with pointing(rescale, ("size of tensor", rows), YES_OR_NO, MISSING):
+        answer = rescale(*given)
     require(
         isinstance(answer, (tuple, list)) and len(answer) == 2,
         f"rescale(...) returned {type(answer).__name__}, expected two tensors: (q, w1).",
@@ -205,36 +246,36 @@ def check_rescale(rescale):
     require(
         shapes == [(2,), (2, 3)],
         f"rescale(...) returned shapes {shapes[0]} and {shapes[1]}, expected (2,) for q, then (2, 3) for w1.",
-        hint="q first, then w1" if shapes == [(2, 3), (2,)] else "c has one number an agent: row i of w1 is divided by c_i",
+        hint="q first, then w1" if shapes == [(2, 3), (2,)] else "there is one factor an agent: row i of w1 is divided by f_i",
     )
     require(
         all(torch.equal(a, b) for a, b in zip(given, (q, w1, g, share))),
         "rescale(...) changed the tensors that it was given.",
-        hint="make new ones: q * c, not q *= c; the caller goes on using the old",
+        hint="make new ones: q * factor, not q *= factor; the caller goes on using the old",
     )
     call = "rescale(q=[1, 2], w1=[[3, 0, 0], [1, 1, 0]], g=[3, 2], share=[.25, .75])"
     expect(
         new_q @ new_w1,
         q @ w1,
         call=call + ", then q @ w1",
-        hint="the hidden layer must see what it saw before: multiply Q_i by c_i and divide row i of w1 by the same c_i",
+        hint="the hidden layer must see what it saw before: multiply Q_i by f_i and divide row i of w1 by the same f_i",
     )
     require(
         bool((new_q / q > 0).all()),
         f"{call} multiplied a utility by a negative number.",
-        hint="c_i must be > 0: a negative factor turns the order of an agent's actions round, and so its greedy action",
+        hint="f_i must be > 0: a negative factor turns the order of an agent's actions round, and so its greedy action",
     )
     shares = credit_by_hand(new_q, new_w1, b1, w2)
     shares = shares / shares.sum()
     known = [
-        (g, "the credit is as it was: which factors c_i move g_i / c_i to the wanted shares?"),
-        (g * g / share, "the wrong way round: the new credit is g_i / c_i, not g_i * c_i"),
-        (g * share, "c = 1 / share leaves g in it: the new credit is then g_i * share_i"),
-        (g / share, "c = share divides by the share: the new credit is then g_i / share_i"),
-        (torch.ones(2), "equal shares whatever was asked: c must depend on share as well"),
+        (g, "the credit is as it was: which factors f_i move g_i / f_i to the wanted shares?"),
+        (g * g / share, "the wrong way round: the new credit is g_i / f_i, not g_i * f_i"),
+        (g * share, "f = 1 / share leaves g in it: the new credit is then g_i * share_i"),
+        (g / share, "f = share divides by the share: the new credit is then g_i / share_i"),
+        (torch.ones(2), "equal shares whatever was asked: f must depend on share as well"),
     ]
     known = [(wrong / wrong.sum(), said) for wrong, said in known]
-    hint = meant(shares, known, "the new credit is g_i / c_i: choose c_i so that this is in proportion to share_i")
+    hint = meant(shares, known, "the new credit is g_i / f_i: choose f_i so that this is in proportion to share_i")
     expect(shares, share, call=call + ", then the shares of credit", hint=hint)
     got = after(rescale, q, w1, b1, w2, torch.tensor([0.9, 0.1]))
     expect(
@@ -300,17 +341,28 @@ def check_gre_loss(gre_loss):
     mixer, q, state, mask = toy_case(torch.Generator().manual_seed(3))
     q.requires_grad_()
     td_loss = torch.tensor(2.0, requires_grad=True)  # stands for what the agents' and the mixer's parameters gave
-    entropy = normalised_entropy(credit(mixer, q, state))
-    try:
+    g = credit(mixer, q, state)
+    entropy = normalised_entropy(g)
+    mistakes = (
+        (
+            "name 'slopes' is not defined",
+            "`slopes` is defined in the cell above the card: run it, then your cell, then this one",
+        ),
+        MISSING,
+        ("used as indices", "mask holds the numbers 0 and 1, an index needs True or False: `mask > 0`; or weigh steps by mask"),
+        ("require grad", "autograd does not follow a detached tensor: it starts anew with q.detach().requires_grad_()"),
+        (
+            "not have been used in the graph",
+            "take the slopes by the tensor that went into the mixer: `slopes(mixer, leaf, state)`",
+        ),
+        YES_OR_NO,
+    )
+    with pointing(gre_loss, *mistakes):
         loss = gre_loss(td_loss, mixer, q, state, mask, 0.5)
-    except RuntimeError as problem:
-        require(
-            "require grad" not in str(problem),
-            "gre_loss takes a slope by a tensor that autograd does not follow.",
-            hint="a detached tensor starts anew: q.detach().requires_grad_()",
-        )
-        raise
     mean = float(masked_mean(entropy, mask))
+    steps = mask.sum(-1, keepdim=True)
+    by_episode = float(((entropy * mask).sum(-1, keepdim=True) / steps).mean())
+    of_means = [float(normalised_entropy(x)) for x in (g[mask > 0].mean(0), g.mean((0, 1)))]
     want = 2.0 + 0.5 * mean
     hint = "the mean of H over the steps where mask is 1: divide by mask.sum()"
     for wrong, said in (
@@ -322,10 +374,24 @@ def check_gre_loss(gre_loss):
         (2.0 - 0.5 * mean, "the loss is minimised, and entropy is to fall: its sign is +"),
         (2.0 + mean, "the weight is missing"),
         (0.5 * (2.0 + mean), "the weight belongs to the entropy alone"),
+        (
+            2.0 + 0.5 * by_episode,
+            "this is a mean of the episodes' means, where short episodes weigh too much: one mean over steps",
+        ),
+        *(
+            (2.0 + 0.5 * x, "this is the entropy of the mean credit: first the entropy of each step, then the mean")
+            for x in of_means
+        ),
     ):
         if isinstance(loss, torch.Tensor) and loss.numel() == 1 and abs(float(loss.detach()) - wrong) < 1e-4:
             hint = said
     expect(loss, want, call="gre_loss(td_loss=2, mixer, q, state, mask, weight=.5)", hint=hint)
+    expect(
+        gre_loss(td_loss, mixer, q, state, mask, 0.125),
+        2.0 + 0.125 * mean,
+        call="gre_loss(td_loss=2, mixer, q, state, mask, weight=.125)",
+        hint="with weight .5 it was right: the weight is an argument, use it and no number of your own",
+    )
     require(
         loss.requires_grad,
         "The loss has no gradient: it cannot teach the mixer.",
@@ -373,7 +439,8 @@ def repaired_slope(h):
 )
 def check_repaired_slope(repaired_slope):
     x = torch.tensor([2.0, 0.5, -1.0, -3.0, -9.0])
-    got = repaired_slope(F.elu(x))
+    with pointing(repaired_slope, YES_OR_NO, MISSING):
+        got = repaired_slope(F.elu(x))
     known = [
         (F.elu(x).clamp(max=0).exp(), "this is what the release does: exp of an ELU that has been taken already"),
         ((x > 0).float(), "below 0 ELU is not flat: its slope is exp(x)"),

@@ -148,8 +148,9 @@ def random_rounds(g):
     title="the slope of an average that you can only sample",
     reference=slope_estimate,
     hints=[
-        "In the table of section 2: which line was averaged at the end? There std was 1 and the mean 0. What is "
-        "d log p / d mean of *one* entry for any mean and std? (Only one of the three terms of log p holds the mean.)",
+        "In the four draws printed at the start of section 2: which line was averaged at the end? There std was 1 and the "
+        "mean 0. What is d log p / d mean of *one* entry for any mean and std? "
+        "(Only one of the three terms of log p holds the mean.)",
         "The score is [n,K], the gain [n]: one number for each draw, whatever K is. `unsqueeze` gives it the axis that is "
         "missing. Which of the two axes counts the draws, over which the mean goes?",
         "`(gain.unsqueeze(-1) * (z - mean) / std**2).mean(0)`",
@@ -561,6 +562,12 @@ class Watched:
             d0, theta = self.batches[0], self.team.mixer.encoder
             log_p = self.log_prob(d0.states[:, :-1], z)
             self.unit = -theta_gradient(((log_p * d0.mask).sum(1) / d0.mask.sum(1)).mean(), theta)  # of a gain of 1
+        handed = "a loss function and more than its batch" if len(args) > 2 else "a loss function and no batch"
+        require(
+            not (args and callable(args[0]) and len(args) != 2),
+            f"ctx.step({name!r}, ...) was given {handed}.",
+            hint="give step the loss itself: call it first, as in ctx.step('meta', team.meta_loss(d0, improvement)[0])",
+        )
         logged = self.ctx.step(name, *args)
         self.moved.append((name, changed(before, parts(self.team))))
         return logged
@@ -645,7 +652,7 @@ QUIZ = Quiz(
     [
         Question(
             "5.q1",
-            "On the first screen the credit with the smaller TD error led to a return of -12. Why is that possible?",
+            "On the first screen the credit with the smallest TD error led to a return of -12. Why is that possible?",
             {
                 "a": ("the updates had not converged", "they had: what is left is the error of that credit's best fit"),
                 "b": (
@@ -653,8 +660,8 @@ QUIZ = Quiz(
                     "fit on old data and gain of the new team are two things",
                 ),
                 "c": (
-                    "agent 1 is the weaker player",
-                    "both learn alike; it is the payoffs that differ: (1, 0) pays -12, and (0, 1) pays 2",
+                    "two agents learn worse than one",
+                    "they fit D0 exactly; had (1, 1) paid 6, the same learning would have led to the best team of all",
                 ),
             },
             answer="b",
