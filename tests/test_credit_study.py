@@ -563,6 +563,14 @@ def test_pictures_of_runs_and_of_none():
     assert half.shape == (2, 2) and len(half[1][1].get_lines()) == 1, "idle play alone"
 
 
+def test_a_start_far_below_all_else_is_named_and_cut_off():
+    runs = runs_of("junction", learners=["QMIX"])
+    runs.history.loc[(runs.history["seed"] == 0) & (runs.history["env_steps"] == 0), "return_mean"] = -2_000.0
+    axes = pictures.plot_training({"junction": runs}, {"junction": np.array([0.9, 0.92, 0.95, 0.97, 0.99])})
+    assert axes[1][0].get_ylim()[0] > -1_000 and axes[1][0].texts[0].get_text() == "before training 1 seed lower: -2000"
+    assert not pictures.plot_training({"lumberjacks": runs_of()}, {"lumberjacks": np.full(5, 0.9)})[1][0].texts
+
+
 def test_the_explorers_picture_and_its_slider(played):
     team, batch = played
     left, middle, right = pictures.plot_rescaled(team, batch, 8.0, step=4)

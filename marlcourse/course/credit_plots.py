@@ -168,6 +168,7 @@ def plot_training(studies: Mapping[str, Runs], untrained: Mapping[str, np.ndarra
                 top.set(xlim=(0, FULL[1]))
             for ax in column[1:]:
                 _null_returns(ax, runs)
+                _cut_off_starts(ax, runs.of(learner))
             column[-1].set_xlabel("environment steps")
             column[-1].xaxis.set_major_formatter(_thousands)
             handles, labels = [sum(both, []) for both in zip(*(ax.get_legend_handles_labels() for ax in column))]
@@ -192,6 +193,20 @@ def _null_returns(ax, runs: Runs) -> None:
     if runs.has("QMIX"):
         ax.axhline(runs.untrained_return(), color=GREY, ls=":", label="return before training, greedy, mean over seeds")
     ax.axhline(idle, color=INK, lw=1.2, ls=(0, (6, 2)), label=f"return of '{IDLE[runs.world][0]}' ({idle:.0f})")
+
+
+def _cut_off_starts(ax, runs) -> None:
+    """Where untrained returns lie far below all that follows, begin the axis above them and say how many are off it."""
+    later, first = runs[runs["env_steps"] > 0]["return_mean"], runs[runs["env_steps"] == 0]["return_mean"]
+    if not len(later):
+        return
+    shown = [later.quantile(0.02), later.max(), first.mean(), *(line.get_ydata()[0] for line in ax.get_lines()[-2:])]
+    low, high = min(shown), max(*shown, first.max())
+    off = first[first < low - 0.5 * (high - low)]
+    if len(off):
+        ax.set_ylim(low - 0.12 * (high - low), high + 0.05 * (high - low))
+        note = f"before training {seeds_in_words(len(off))} lower: {', '.join(f'{x:.0f}' for x in sorted(off))}"
+        ax.text(0.98, 0.03, note, transform=ax.transAxes, fontsize=8.5, color=INK, ha="right")
 
 
 def _smooth(values, width: int = 5) -> np.ndarray:
