@@ -44,14 +44,14 @@ def cell_ahead(world: TrafficJunction) -> tuple[Tensor, Tensor]:
     return (here != 0) & ~taken, (here != 0) & taken
 
 
-def play(choose, worlds: int = 64, seed: int = 0, world: str = "junction", state: str = "compact") -> dict[str, float]:
+def play(choose, worlds: int = 64, seed: int = 0, world: str = "junction") -> dict[str, float]:
     """One episode in each of so many junctions (``world``: a key of ``WORLDS``). ``choose(world, observation)`` -> actions
     [B,N].
 
     return_mean; gas_if_free, gas_if_taken (shares of the decisions before a free and a taken cell); crash_if_free,
     crash_if_taken (shares of those moves that collide; NaN where there was none).
     """
-    env = make("traffic-junction-10", num_envs=worlds, device="cpu", seed=seed, state=state, **WORLDS[world])
+    env = make("traffic-junction-10", num_envs=worlds, device="cpu", seed=seed, state="compact", **WORLDS[world])
     observation, total, counts = env.reset(seed=seed), torch.zeros(worlds), torch.zeros(2, 3)
     for _ in range(env.spec.episode_limit):
         ahead, actions = cell_ahead(env), choose(env, observation)

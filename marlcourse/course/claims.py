@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from . import strict
 
-__all__ = ["ClaimCard", "ClaimChanged", "judge"]
+__all__ = ["ClaimCard", "ClaimChanged", "judge", "no_verdict"]
 
 VERDICTS = ("confirmed", "no difference", "refuted")
 _ROWS = (
@@ -18,6 +19,12 @@ _ROWS = (
     ("tuning", "Tuning"),
     ("seeds", "Seeds"),
 )
+
+
+def no_verdict(early: Iterable[str]) -> str:
+    """Why a claim about whole runs has no verdict: ``early`` says which runs were stopped, and where; "" if none was."""
+    stopped = "; ".join(early)
+    return f"No verdict: {stopped}. The claim is about whole runs: run those cells to their end." if stopped else ""
 
 
 class ClaimChanged(AssertionError):

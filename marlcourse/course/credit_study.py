@@ -35,7 +35,7 @@ from ..rollout import Collector
 from ..stopping import stoppable
 from ..trainer import Run, Trainer
 from . import strict
-from .claims import ClaimCard, ClaimChanged
+from .claims import ClaimCard, ClaimChanged, no_verdict
 from .data import dataset_folders, load_dataset
 from .exercises import write_atomic
 
@@ -226,12 +226,11 @@ def how_long(run: Run, asked: int) -> str:
 
 def cut_short(asked: int, **runs: Run) -> str:
     """Why there is no verdict on runs of ``asked`` environment steps: which were stopped before, by name; "" if none was."""
-    early = [
+    return no_verdict(
         f"{name.replace('_', ' ')} was stopped at {length(run):,} of {asked:,} steps"
         for name, run in runs.items()
         if length(run) < asked
-    ]
-    return f"No verdict: {'; '.join(early)}. The claim is about whole runs: run those cells to their end." if early else ""
+    )
 
 
 def weights(team: Algorithm) -> list[Tensor]:
@@ -672,9 +671,9 @@ def findings(studies: Mapping[str, Runs], at_junction: Mapping[str, dict | None]
         found = {NAMES[world]: ask(runs) for world, runs in studies.items()}
         answers = [f"{name}: {verdict_in_words(one)}" for name, one in found.items()]
         said.append(f"{claim}. " + (". ".join(answers) if any(found.values()) else f"Both worlds: {UNMEASURED}") + ".")
-    known = [name for runs in studies.values() if runs.has("QMIX") for name in runs.learners if "GRE" in name]
-    if known:
-        seen = any(lowered(runs, name)["seen"] for runs in studies.values() for name in runs.learners if "GRE" in name)
+    effects = [lowered(runs, x) for runs in studies.values() if runs.has("QMIX") for x in runs.learners if "GRE" in x]
+    if effects:
+        seen = any(one["seen"] for one in effects)
         visible = "At least one of the paper's lambdas lowered" if seen else "None of the paper's lambdas visibly lowered"
         said.append(f"To G: {visible} the entropy in our runs.")
     for claim, one in (at_junction or {}).items():

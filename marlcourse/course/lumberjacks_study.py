@@ -15,7 +15,7 @@ from torch import Tensor
 from ..algorithms.qmix import QMIX
 from ..core import Action
 from ..credit import credit
-from ..envs.lumberjacks import COLOURS, Lumberjacks
+from ..envs.lumberjacks import CELL, COLOURS, LEFT, TOP, Lumberjacks
 from ..exploration import Schedule
 from ..nets.mixers import MonotonicMixer
 from ..seeds import make_generator
@@ -153,14 +153,14 @@ class ShowsViews(Lumberjacks):
     """The same world; its pictures mark the cells that each lumberjack sees, in the lumberjack's colour."""
 
     def frame(self, index: int = 0) -> np.ndarray:
-        picture, edge, cell = super().frame(index).copy(), 4, 72
+        picture, edge = super().frame(index).copy(), 4
         for i, place in enumerate(self.state["agents"][index].tolist()):
             row, column = place // self.width - self.view, place % self.width - self.view
             low = [max(x - self.view, 0) for x in (row, column)]
             high = [min(x + self.view + 1, self.size) for x in (row, column)]
             inset = 3 + 6 * i  # so that views that coincide can both be seen
-            top, left = 44 + low[0] * cell + inset, 12 + low[1] * cell + inset
-            bottom, right = 44 + high[0] * cell - inset, 12 + high[1] * cell - inset
+            top, left = TOP + low[0] * CELL + inset, LEFT + low[1] * CELL + inset
+            bottom, right = TOP + high[0] * CELL - inset, LEFT + high[1] * CELL - inset
             for part in ((slice(top, top + edge), slice(left, right)), (slice(bottom - edge, bottom), slice(left, right))):
                 picture[part] = COLOURS[i % len(COLOURS)]
             for part in ((slice(top, bottom), slice(left, left + edge)), (slice(top, bottom), slice(right - edge, right))):

@@ -9,7 +9,18 @@ import torch
 from torch import Tensor
 
 from .meta_study import signal_to_noise
-from .mnmpg_study import ABLATIONS, BASE, GAIN, READINGS, estimates, gain_at, runs, same_seeds, true_slope, untrained_return
+from .mnmpg_study import (
+    ABLATIONS,
+    BASE,
+    GAIN,
+    READINGS,
+    estimates,
+    expected_gain,
+    runs,
+    same_seeds,
+    true_slope,
+    untrained_return,
+)
 
 REACH = 60.0  # the explorer's axis: fixed, so that one sees the estimates draw together
 TINTS = ("#0072B2", "#D55E00", "#009E73", "#8D6E63")
@@ -149,10 +160,10 @@ def plot_loop(tracks: Mapping[str, Tensor], title: str | None = None):
     with context():
         ax = plt.subplots(figsize=(8.8, 4.0), layout="constrained")[1]
         for name, m in tracks.items():
-            gains = gain_at(m).numpy()
+            gains = expected_gain(m).numpy()
             ax.plot(gains.T, color=COLOURS[name], lw=0.8, alpha=0.4)
             ax.plot(np.median(gains, 0), color=COLOURS[name], lw=2.6, label=SAID[name])
-        start = float(gain_at(next(iter(tracks.values()))[:, 0]).median())
+        start = float(expected_gain(next(iter(tracks.values()))[:, 0]).median())
         ax.axhline(GAIN[1], color=INK, ls=(0, (6, 2)), lw=1.3, label=f"best that z can choose ({GAIN[1]:+.0f})")
         ax.axhline(start, color=GREY, ls=":", lw=1.3, label=f"untrained ({start:+.0f})")
         ax.set(xlabel="meta rounds", ylabel="expected gain of a round, $E[R_1 - R_0]$")

@@ -79,9 +79,9 @@ def gain(z: Tensor) -> Tensor:
     return torch.where(z > 0, GAIN[1], GAIN[0])
 
 
-def expected_gain(m: float, std: float = 1.0) -> float:
-    """E[R1 - R0] for z ~ N(m, std^2), in closed form."""
-    above = 0.5 * (1 + math.erf(m / std / math.sqrt(2)))
+def expected_gain(m: float | Tensor, std: float = 1.0) -> Tensor:
+    """E[R1 - R0] for z ~ N(m, std^2), in closed form: [...] -> [...], from -12 (always both) to 2 (always agent 2)."""
+    above = torch.special.ndtr(torch.as_tensor(m, dtype=torch.float64) / std)
     return GAIN[1] * above + GAIN[0] * (1 - above)
 
 
@@ -126,12 +126,6 @@ def train_m(one_round, rounds: int = 150, lr: float = 0.01, updates: int = 1, se
         game.m += lr * float(one_round(*game.tools, updates))
         track.append(game.m)
     return torch.tensor(track)
-
-
-def gain_at(m: Tensor) -> Tensor:
-    """E[R1 - R0] for z ~ N(m, 1) at each m: [...] -> [...], from -12 (always both) to 2 (always agent 2)."""
-    above = torch.special.ndtr(m)
-    return GAIN[1] * above + GAIN[0] * (1 - above)
 
 
 def estimates(
@@ -283,12 +277,9 @@ def same_seeds(frame):
 
 
 def same_steps(frame, *names: str):
-    """The rows of the learners ``names`` (none given: of all) up to the end of their shortest run: a longer run, cut there, is
-    the run that would have ended there, since no schedule of these learners knows how long a run will be."""
-    if names:
-        frame = frame[frame["algorithm"].isin(names)]
-    if frame.empty:
-        return frame
+    """The rows of the learners ``names`` up to the end of their shortest run: a longer run, cut there, is the run that would
+    have ended there, since no schedule of these learners knows how long a run will be."""
+    frame = frame[frame["algorithm"].isin(names)]
     end = frame.groupby(["algorithm", "seed"])["env_steps"].max().min()
     return frame[frame["env_steps"] <= end].reset_index(drop=True)
 

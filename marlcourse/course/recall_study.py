@@ -20,6 +20,7 @@ from ..core import EnvSpec, EpisodeBatch
 from ..ensemble import Ensemble
 from ..envs.two_rooms import WALK, TwoRooms
 from ..stopping import no_bars, stoppable
+from .claims import no_verdict
 
 SETTINGS = dict(lr=2e-2, optimizer=torch.optim.Adam, hidden=16, embed=8, recurrent=False, last_action=False)
 TARGET_EVERY = 10  # updates between hard copies
@@ -120,8 +121,7 @@ class Recall:
 
 def cut_short(*fits: Recall) -> str:
     """Why there is no verdict: a claim is about runs of the length that its card says. "" if every run came to its end."""
-    early = [f"{fit.name} {fit.stopped}" for fit in fits if fit.stopped]
-    return f"No verdict: {'; '.join(early)}. The claim is about whole runs: run those cells to their end." if early else ""
+    return no_verdict(f"{fit.name} {fit.stopped}" for fit in fits if fit.stopped)
 
 
 def _greedy_q_tot(team: QMIX, batch: EpisodeBatch) -> Tensor:

@@ -206,12 +206,15 @@ class Lumberjacks(World):
         return draw_clearing(cells, self.spec.n_agents, agents, text)
 
 
-def draw_clearing(trees: np.ndarray, n: int, agents: list[tuple[int, int]], text: str, cell: int = 72) -> np.ndarray:
+LEFT, TOP, CELL = 12, 44, 72  # pixels: where the cells of a picture begin, and how large one is
+
+
+def draw_clearing(trees: np.ndarray, n: int, agents: list[tuple[int, int]], text: str, cell: int = CELL) -> np.ndarray:
     """``trees`` [rows, columns]: 1..n standing, n+1..2n stumps; ``agents``: (row, column) each."""
     rows, columns = trees.shape
     image, pen = canvas(columns * cell + 24, rows * cell + 56)
     write(pen, (12, 22), text, 16, anchor="lm")
-    place = lambda row, column: (12 + (column + 0.5) * cell, 44 + (row + 0.5) * cell)
+    place = lambda row, column: (LEFT + (column + 0.5) * cell, TOP + (row + 0.5) * cell)
     for (row, column), tree in np.ndenumerate(trees):
         x, y = place(row, column)
         half = cell / 2
