@@ -117,8 +117,13 @@ def only_one():
 
 
 def child_environment():
-    """The user's environment without what would leak another Python's packages into .venv. PIP_* settings stay."""
-    env = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME")}
+    """The user's environment without what would leak another Python's packages into .venv. PIP_* settings stay.
+
+    PYTHONDONTWRITEBYTECODE, which many containers set, goes too: .venv is installed without compiled files, and every
+    kernel would spend some ten seconds on compiling torch again.
+    """
+    dropped = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE")
+    env = {key: value for key, value in os.environ.items() if key not in dropped}
     env["VIRTUAL_ENV"] = VENV
     env["PATH"] = os.path.dirname(venv_python()) + os.pathsep + env.get("PATH", "")
     env["PYTHONNOUSERSITE"] = "1"

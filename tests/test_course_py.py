@@ -167,9 +167,10 @@ def test_a_failing_optional_step_goes_on(course, capfd):
 
 def test_leaking_settings_are_kept_out_and_pip_settings_kept(course, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "/somewhere")
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", "/wheels")
     env = course.child_environment()
-    assert "PYTHONPATH" not in env and env["PIP_FIND_LINKS"] == "/wheels"
+    assert not {"PYTHONPATH", "PYTHONDONTWRITEBYTECODE"} & set(env) and env["PIP_FIND_LINKS"] == "/wheels"
     assert env["PATH"].split(os.pathsep)[0] == str(Path(course.venv_python()).parent)
 
 
