@@ -176,6 +176,8 @@ MUTANTS = {
         errors_averaged,
         within_twice,
         mutate(ch06.seed_error, "mean(1)", "max(1)"),
+        mutate(ch06.seed_error, "returns.mean(1)", "np.median(returns, 1)"),
+        mutate(ch06.seed_error, "returns.mean(1)", "(returns.max(1) + returns.min(1)) / 2"),
     ],
     "6.3": [ninety, single_seeds, bell, own_redraws, redrawn_median, redrawn_iqm, extremes, upside_down, fractions],
     "6.4": [strictly, ties_win, ties_left_out, means, run_by_run, turned],

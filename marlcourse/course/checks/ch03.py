@@ -77,7 +77,10 @@ def check_gru_step(gru_step):
     got = on_copies(call, gru_step, nothing, nothing, one)
     half_r = torch.tensor([0.5])
     known = [
-        (torch.zeros(1), "r and z are shares between 0 and 1: where is the sigmoid? sigmoid(0) is 0.5, a gate half open"),
+        (
+            torch.zeros(1),
+            "nothing of the old memory is left: is `z * h` in the sum, and is z a sigmoid? sigmoid(0) is 0.5, a gate half open",
+        ),
         (torch.tensor([0.75]), "what is written is a tanh, between -1 and 1: tanh(0) is 0, while sigmoid(0) is 0.5"),
         (0.5 + 0.5 * torch.tanh(half_r), "r multiplies n_h, the memory's PART of what is written, not the memory h itself"),
     ]
@@ -132,6 +135,15 @@ def check_gru_step(gru_step):
         call="gru_step on six random rows",
         hint="compare with torch.gru_cell: r, z, n in this order, each with its own part of from_x and from_h",
     )
+    given = [t.requires_grad_() for t in (x @ w_x.T, h @ w_h.T, h.clone())]
+    out = gru_step(*given)
+    slopes = torch.autograd.grad(out.sum(), given, allow_unused=True) if out.requires_grad else [None] * 3
+    for name, slope in zip(("from_x", "from_h", "h"), slopes):
+        require(
+            slope is not None and bool(slope.any()),
+            f"gru_step(...) has the right value, but no gradient reaches {name}",
+            "the agent learns what to remember through every step: no `.detach()`, `.item()`, `torch.no_grad()` or new tensor",
+        )
 
 
 # ------------------------------------------------------------------------------------------------ 3.2
@@ -164,13 +176,14 @@ def double_q(online, target, avail):
 )
 def check_double_q(double_q):
     all_of = torch.ones(3, dtype=torch.bool)
-    online, target = torch.tensor([3.0, 4.0, 1.0]), torch.tensor([2.0, 0.0, 5.0])
-    call = "double_q(online=[3, 4, 1], target=[2, 0, 5], all available)"
+    online, target = torch.tensor([3.0, 4.0, 0.5]), torch.tensor([2.0, 0.0, 5.0])
+    call = "double_q(online=[3, 4, 0.5], target=[2, 0, 5], all available)"
     got = on_copies(call, double_q, online, target, all_of)
     known = [
         (torch.tensor(5.0), "this is the maximum of the target network: it chose AND judged"),
         (torch.tensor(4.0), "this is the online network's own value: the target network must judge"),
-        (torch.tensor(1.0), "the two have changed places: here the target network chose and the online network judged"),
+        (torch.tensor(0.5), "the two have changed places: here the target network chose and the online network judged"),
+        (torch.tensor(1.0), "this is the NUMBER of the action that online chooses: look up what target says of it (gather)"),
         (torch.tensor(2.0), "is the mask the wrong way round? All are available, so none may be hidden: hide where `~avail`"),
     ]
     expect(
@@ -179,7 +192,7 @@ def check_double_q(double_q):
         call=call,
         hint=meant(got, known, "online chooses action 1 (its 4 is the largest), target says that action is worth 0"),
     )
-    call = "double_q(online=[3, 4, 1], target=[2, 0, 5], avail=[yes, no, yes])"
+    call = "double_q(online=[3, 4, 0.5], target=[2, 0, 5], avail=[yes, no, yes])"
     got = on_copies(call, double_q, online, target, torch.tensor([True, False, True]))
     known = [
         (torch.tensor(0.0), "action 1 is not available here: mask the online values before the argmax"),
@@ -193,10 +206,11 @@ def check_double_q(double_q):
         hint=meant(got, known, "without action 1 the online network chooses action 0, which the target network values at 2"),
     )
     expect(
-        double_q(torch.tensor([-7.0, -3.0]), torch.tensor([-2.0, -4.0]), torch.tensor([True, False])),
+        double_q(torch.tensor([-7000.0, -3000.0]), torch.tensor([-2.0, -4.0]), torch.tensor([True, False])),
         torch.tensor(-2.0),
-        call="double_q(online=[-7, -3], target=[-2, -4], avail=[yes, no])",
-        hint="all values are negative: multiplying by avail makes 0, which would win. Use a large negative number",
+        call="double_q(online=[-7000, -3000], target=[-2, -4], avail=[yes, no])",
+        hint="all values are far below 0: multiplying by avail makes 0, which would win, and so would -10 or -1000 as a mask. "
+        "Use a number that no return reaches, -1e10",
     )
     team = double_q(torch.tensor([[[0.0, 1.0], [1.0, 0.0]]]), torch.tensor([[[5.0, 6.0], [7.0, 8.0]]]), torch.ones(1, 2, 2) > 0)
     expect(
@@ -382,7 +396,7 @@ def check_mix(mix):
     )
     got = mix(q.clone(), state, constant_nets([-2.0, 1.0], [0.0], [-1.0], 0.0))
     known = [
-        (torch.tensor(1.0), "w1 = -2 must count as 2: take the absolute value of w1"),
+        (torch.tensor(1.0), "w1 = -2 must count as 2: the absolute value of each WEIGHT in w1, before it meets q"),
         (torch.tensor(-5.0), "w2 must not be negative either: an agent's better action would lower Q_tot"),
         (torch.tensor(-1.0), "neither weight may be negative: take the absolute value of w1 and of w2"),
         (torch.tensor(0.0), "a negative weight became 0: QMIX takes its absolute value, |-2| = 2 (no ReLU, no clamp)"),
@@ -439,6 +453,22 @@ def check_mix(mix):
     expect(
         mix(q, state, nets), reference_mix(q, state, nets), call="mix on a batch [4,5]", hint="leading axes stay as they are"
     )
+    three = torch.randn(4, 5, 3, generator=g), state, some_nets(g, n=3)
+    try:
+        got = mix(*three)
+    except RuntimeError as error:
+        require(False, f"mix for three agents stopped: {error}", "two agents went well: N is `q.shape[-1]`, no fixed 2")
+    expect(got, reference_mix(*three), call="mix for three agents", hint="N is `q.shape[-1]`, no fixed 2")
+    writes = {name: constant.requires_grad_() for name, constant in zip(("w1", "b1", "w2", "v"), torch.ones(4, 4))}
+    of = lambda name, size: lambda s: writes[name][:size].expand(*s.shape[:-1], size)
+    total = mix(torch.ones(5, 2), state[0], {"w1": of("w1", 4), "b1": of("b1", 2), "w2": of("w2", 2), "v": of("v", 1)})
+    slopes = torch.autograd.grad(total.sum(), list(writes.values()), allow_unused=True) if total.requires_grad else [None] * 4
+    for name, slope in zip(writes, slopes):
+        require(
+            slope is not None and bool(slope.any()),
+            f"mix(...) has the right value, but no gradient reaches the network {name!r}",
+            "the networks that write the weights are what the mixer learns: no `.detach()` and no `torch.no_grad()`",
+        )
     total = mix(q.clone().requires_grad_(), state, nets)
     require(
         isinstance(total, Tensor) and total.requires_grad,
@@ -601,12 +631,17 @@ def check_ma_gym_move(ma_gym_move):
         got, form = ma_gym_move(*args), "a tuple of two ints, (row, column)"
         if got is not None and not (isinstance(got, tuple) and len(got) == 2 and all(isinstance(x, Integral) for x in got)):
             hint = "the next cell compares with `==`, and a list is never equal to a tuple" if isinstance(got, list) else ""
+            if isinstance(got, tuple) and len(got) == 2:
+                hint = f"the tuple holds a {type(got[0]).__name__}: plain ints, by `int(...)` or `.item()`"
             require(False, f"ma_gym_move{args} returned {describe(got)}, expected {form}", hint or "`return row, column`")
         return got
 
     expect(at(1, 1, 1), (2, 1), call="ma_gym_move(1, 1, 1)", hint="action 1 is down: one row further")
     expect(at(1, 1, 4), (1, 2), call="ma_gym_move(1, 1, 4)", hint="action 4 is right: one column further")
-    expect(at(0, 2, 3), (0, 2), call="ma_gym_move(0, 2, 3)", hint="up from the first row: into the border, it stays")
+    got = at(0, 2, 3)
+    hint = "first the row, then the column" if got == (2, 0) else "up from the first row: into the border, it stays"
+    expect(got, (0, 2), call="ma_gym_move(0, 2, 3)", hint=hint)
+    expect(at(2, 0, 1), (3, 0), call="ma_gym_move(2, 0, 1)", hint="row 3 can be entered: see what the record says of this move")
     got = at(3, 1, 1)
     hint = "so it should be, and so it is not: find this move in the record" if got == (4, 1) else "look it up in the record"
     expect(got, (3, 1), call="ma_gym_move(3, 1, 1)", hint=hint)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import warnings
 from itertools import product
+from numbers import Real
 
 import numpy as np
 import torch
@@ -32,7 +33,10 @@ def meant(got, known, otherwise):
 def pair(got):
     """Two numbers in a tuple, a list, an array or a tensor -> (float, float); anything else as it is."""
     if isinstance(got, (tuple, list, np.ndarray, torch.Tensor)) and len(np.shape(got)) == 1 and len(got) == 2:
-        return tuple(float(v) for v in got)
+        try:
+            return tuple(float(v) for v in got)
+        except (TypeError, ValueError):  # words, say: `expect` tells what came
+            return got
     return got
 
 
@@ -126,6 +130,7 @@ def check_seed_error(seed_error):
     known = [
         (returns.std(ddof=1) / 6**0.5, "six episodes, but only three runs: episodes of one seed share its weights"),
         (returns.std() / 6**0.5, "six episodes, but only three runs: episodes of one seed share its weights"),
+        (10 / 2**0.5, "divide by the root of the number of seeds, 3: not of the episodes, and not of n - 1"),
         (10 / 6**0.5, "the spread is that of the seeds; divide by the root of the number of *seeds*"),
         (10.0, "this is the spread of the seeds; the error of their mean is smaller by the root of 3"),
         (returns.mean(1).std() / 3**0.5, "the spread of a sample divides by n - 1, here 2, and not by 3: ddof=1"),
@@ -136,7 +141,7 @@ def check_seed_error(seed_error):
     ]
     hint = meant(got, known, "means 10, 20, 30; their standard deviation is 10; over the root of 3")
     expect(got, 10 / 3**0.5, call="seed_error([[8, 12], [22, 18], [28, 32]])", hint=hint)
-    often = np.repeat(returns, 100, axis=1)
+    often = np.tile(returns, 100)  # the first episodes are no repeats of one another
     expect(
         seed_error(often),
         10 / 3**0.5,
@@ -144,10 +149,10 @@ def check_seed_error(seed_error):
         hint="more episodes of the same three teams are no new teams: the error stays",
     )
     expect(
-        seed_error(np.array([[1.0, 5.0, 3.0], [3.0, 3.0, 3.0]])),
+        seed_error(np.array([[0.0, 0.0, 9.0], [3.0, 3.0, 3.0]])),
         0.0,
-        call="seed_error([[1, 5, 3], [3, 3, 3]])",
-        hint="two seeds with one and the same mean",
+        call="seed_error([[0, 0, 9], [3, 3, 3]])",
+        hint="two seeds with one and the same mean over their episodes (the mean, not the median): no spread",
     )
 
 
@@ -176,7 +181,7 @@ def wrong_intervals(x, indices):
         (np.percentile(study.iqm(redrawn), outer), "these are percentiles of redrawn IQMs: the task asks for means"),
         (np.percentile(x, outer), "these are percentiles of the scores: the redraws are not used"),
         (np.percentile(redrawn, outer), "these are percentiles of single seeds: take a mean over each row first"),
-        (np.percentile(redrawn.mean(0), outer), "the mean runs over the redraws here: a row is one redraw"),
+        (np.percentile(redrawn.mean(0), outer), "the mean runs over the redraws, or over everything: a row is one redraw, so one mean for each row, `mean(1)`"),
         ([means.mean() - bell, means.mean() + bell], "this assumes a bell: the percentile interval reads the means themselves"),
     ]
 
@@ -269,7 +274,7 @@ def check_improvement(improvement):
     known = [
         (3 / 6, "a tie counts one half, not nothing"),
         (4 / 6, "a tie counts one half, not one"),
-        (2.5 / 6, "this is the probability that Y is above X"),
+        (2.5 / 6, "this is the probability that Y is above X, or the tie was taken away instead of counted one half"),
         (3.5, "divide by the number of pairs"),
         (3 / 5, "a tie is a pair too: half a win out of six pairs"),
         (1.0, by_mean),
@@ -427,7 +432,7 @@ def check_reading(reading):
         1 / 9: "this is the probability that the old one is ahead",
         1.0: "not for sure: now and then the old one's only group is the largest of all",
     }
-    value = float(got["null"]) if isinstance(got["null"], (int, float, np.number)) else float("nan")
+    value = float(got["null"]) if isinstance(got["null"], Real) else float("nan")
     close = [hint for wrong, hint in null.items() if abs(value - wrong) < 1e-3]
     otherwise = "count the equal groups of runs, old and new; each is equally likely to have the largest mean"
     hint = (close + ["a number between 0 and 1" if not 0 <= value <= 1 else otherwise])[0]
