@@ -376,7 +376,7 @@ def test_ledger_rows_are_put_behind_the_chapter_and_replaced(tmp_path, monkeypat
         assert study.main(["--write"]) == 0
         after = (tmp_path / "reproductions.csv").read_text(encoding="utf-8").splitlines()
         found = [row for row in ledger.load(chapter="05") if row.claim.startswith("On lumberjacks")]
-        kept = {line for line in before if not line.lstrip("\"").startswith("On lumberjacks (in the paper: SMAC)")}
+        kept = {line for line in before if not line.lstrip('"').startswith("On lumberjacks (in the paper: SMAC)")}
         assert len(found) == 8 and kept <= set(after)
     assert "reproduced" in capsys.readouterr().out
     monkeypatch.setattr(study, "committed_runs", lambda: None)

@@ -208,9 +208,9 @@ def plot_over_time(found: Mapping[int, tuple[float, float, float]], names: Seque
 # ---- ten broken curves ----
 
 
-def _panel(lines: dict, y: str = "return", level=None, seeds: int = 10, each: bool = False):
-    """lines {label: (x [E], y [runs, E])}; level (value, label) of a reference line; each: draw every run too."""
-    return {"lines": lines, "y": y, "level": level, "seeds": seeds, "each": each}
+def _panel(lines: dict, y: str = "return", level=None, seeds: int = 10, each: bool = False, world: str = "corridor"):
+    """lines {label: (x [E], y [runs, E])}; level (value, label) of a reference line; each: draw every run too; world: its name."""
+    return {"lines": lines, "y": y, "level": level, "seeds": seeds, "each": each, "world": world}
 
 
 def tabular_faults() -> dict[str, dict]:
@@ -224,11 +224,8 @@ def tabular_faults() -> dict[str, dict]:
     }
     runs = {letter: study.corridor(**fault) for letter, fault in stoppable(faults.items(), "tabular runs")}
     value, best = study.alive(False), (-7, "the best: -7")
-    panels = {
-        "d": _panel(
-            {"learned value": (np.arange(1, len(value) + 1), value[None])}, y="value", level=(20, "1 / (1 - .95)"), seeds=1
-        )
-    }
+    learned, limit = {"learned value": (np.arange(1, len(value) + 1), value[None])}, (20, "1 / (1 - .95)")
+    panels = {"d": _panel(learned, y="value", level=limit, seeds=1, world="one state")}
     for letter, run in runs.items():
         shown = {"evaluation": (run["steps"], run["evaluation"])}
         if letter == "b":
@@ -250,11 +247,11 @@ def reporting_faults(frame, learner: str = "QMIX") -> dict[str, dict]:
     for t in window[15:-1:5]:  # whoever is the lowest "has crashed": the line ends here
         dropped[np.nanargmin(dropped[:, t]), t + 1 :] = np.nan
     return {
-        "e": _panel({"first": (grid, five), "second": (grid, 0.4 * five)}, seeds=5),
-        "f": _panel({"evaluation": (grid, np.repeat(runs[:1], 5, 0))}, level=null, seeds=5),
-        "g": _panel({"mean of the last 5": (grid, dropped)}, level=null, seeds=len(dropped), each=True),
-        "h": _panel({"evaluation": (grid, ahead)}, level=null, seeds=5),
-        "i": _panel({"evaluation": (grid, np.maximum.accumulate(five, -1))}, level=null, seeds=5),
+        "e": _panel({"first": (grid, five), "second": (grid, 0.4 * five)}, seeds=5, world=WORLD),
+        "f": _panel({"evaluation": (grid, np.repeat(runs[:1], 5, 0))}, level=null, seeds=5, world=WORLD),
+        "g": _panel({"mean of the last 5": (grid, dropped)}, level=null, seeds=len(dropped), each=True, world=WORLD),
+        "h": _panel({"evaluation": (grid, ahead)}, level=null, seeds=5, world=WORLD),
+        "i": _panel({"evaluation": (grid, np.maximum.accumulate(five, -1))}, level=null, seeds=5, world=WORLD),
     }
 
 
@@ -283,7 +280,8 @@ def plot_broken(curves: Mapping[str, dict] | None = None):
             ax.xaxis.set_major_formatter(_thousands)
             ax.set(xlabel="environment steps", ylabel=panel["y"])
             number = panel["seeds"]
-            ax.set_title(f"{letter})   {f'{number} seeds' if number > 1 else '1 run, nothing in it is random'}", fontsize=11)
+            runs = f"{number} seeds" if number > 1 else "1 run, nothing in it is random"
+            ax.set_title(f"{letter})   {panel['world']}, {runs}", fontsize=11)
             ax.legend(fontsize=9, loc="best", frameon=True, framealpha=0.85, edgecolor="none")
         figure.suptitle(
             "Ten curves; each run or report has one fault\nlines: median, bands: quartiles of the seeds", x=0.01, ha="left"

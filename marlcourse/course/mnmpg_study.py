@@ -411,7 +411,7 @@ def ledger_rows(frame) -> list[dict]:
             continue
         middle, low, high = difference(frame, better, worse)
         steps = steps_of(frame, better, worse)
-        reduced = " ('reduced')" if steps < PLANNED else ""
+        reduced, asked = (" ('reduced')", REDUCED) if steps < PLANNED else ("", PLANNED)
         rows.append(
             {
                 "claim": f"On lumberjacks (in the paper: SMAC) {claim}",
@@ -425,7 +425,7 @@ def ledger_rows(frame) -> list[dict]:
                 "low": round(low, 2),
                 "high": round(high, 2),
                 "verdict": "reproduced" if judge(low, high) == "confirmed" else "not reproduced",
-                "command": f"python benchmarks/grid_study.py run mnmpg-lumberjacks --steps {PLANNED if steps >= PLANNED else REDUCED}",
+                "command": f"python benchmarks/grid_study.py run mnmpg-lumberjacks --steps {asked}",
                 "chapter": "05",
             }
         )

@@ -181,7 +181,10 @@ def wrong_intervals(x, indices):
         (np.percentile(study.iqm(redrawn), outer), "these are percentiles of redrawn IQMs: the task asks for means"),
         (np.percentile(x, outer), "these are percentiles of the scores: the redraws are not used"),
         (np.percentile(redrawn, outer), "these are percentiles of single seeds: take a mean over each row first"),
-        (np.percentile(redrawn.mean(0), outer), "the mean runs over the redraws, or over everything: a row is one redraw, so one mean for each row, `mean(1)`"),
+        (
+            np.percentile(redrawn.mean(0), outer),
+            "the mean runs over the redraws, or over all: one mean for each row, `mean(1)`",
+        ),
         ([means.mean() - bell, means.mean() + bell], "this assumes a bell: the percentile interval reads the means themselves"),
     ]
 
