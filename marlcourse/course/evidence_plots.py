@@ -209,7 +209,7 @@ def plot_over_time(found: Mapping[int, tuple[float, float, float]], names: Seque
 
 
 def _panel(lines: dict, y: str = "return", level=None, seeds: int = 10, each: bool = False, world: str = "corridor"):
-    """lines {label: (x [E], y [runs, E])}; level (value, label) of a reference line; each: draw every run too; world: its name."""
+    """lines {label: (x [E], y [runs, E])}; level (value, label) of a reference line; each: draw every run."""
     return {"lines": lines, "y": y, "level": level, "seeds": seeds, "each": each, "world": world}
 
 
