@@ -325,7 +325,12 @@ def test_verdicts(changes, large, six):
 
 def test_what_the_runs_say_is_read_off_them():
     told = study.what_the_runs_say(curves({**ALL, "QMIX": 0.0, "MNMPG K=1": 30.0, "MNMPG": 30.0, "QMIX_large": 30.0}))
-    assert told.startswith("5 seeds.") and "Levels at 100,000 steps" in told and "untrained teams -180.0" in told
+    assert (
+        told.startswith("5 seeds.")
+        and "Levels at 100,000 steps, all three" in told
+        and "early speed" not in told
+        and "untrained teams -180.0" in told
+    )
     assert (
         "these runs do not show that the meta step did it" in told
         and "5.C no difference. " in told

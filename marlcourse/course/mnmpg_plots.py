@@ -18,6 +18,8 @@ from .mnmpg_study import (
     expected_gain,
     runs,
     same_seeds,
+    same_steps,
+    steps_of,
     true_slope,
     untrained_return,
 )
@@ -84,7 +86,8 @@ def plot_estimator(reading: str = "stored", rounds: int = 1, noise: float = 0.0,
 
     x, truth = estimates(reading, rounds, repeats, m, noise), true_slope(m)
     single = estimates(reading, 1, repeats, m, noise) if rounds > 1 else x
-    wrong = float((x <= 0).float().mean())
+    wrong = f"{float((x <= 0).float().mean()):.1%} point the wrong way"
+    wrong = wrong if x.any() else "all are 0 and point nowhere"
     with context():
         ax = plt.subplots(figsize=(7.6, 3.7), layout="constrained")[1]
         bins, weights = np.linspace(-REACH, REACH, 81), np.full(repeats, 1 / repeats)
@@ -101,7 +104,7 @@ def plot_estimator(reading: str = "stored", rounds: int = 1, noise: float = 0.0,
         ax.set(xlabel=r"estimate of $d\,E[R_1 - R_0]\,/\,dm$ (outermost bins: the rest)", ylabel="share (square-root scale)")
         ax.set_title(
             f"{SAID[reading]}; {rounds} round{'s' * (rounds > 1)} per estimate, noise {noise:g}, m = {m:g}\n"
-            f"{repeats:,} estimates: {wrong:.1%} point the wrong way, spread {float(x.std()):.2f}",
+            f"{repeats:,} estimates: {wrong}, spread {float(x.std()):.2f}",
             fontsize=11.5,
         )
         ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
@@ -215,13 +218,13 @@ def plot_signal(data: Mapping[str, np.ndarray]):
             error = 2 * r.std(ddof=1) / pairs**0.5
             left.errorbar(k, r.mean(), error, color=INK, marker="_", ms=18, lw=2.2, capsize=4)
         left.axhline(0, color=GREY, ls=":", lw=1.3)
-        left.set(xlabel="environment steps of the team (its ε)", ylabel="$R_1 - R_0$ (team return)")
+        left.set(xlabel="environment steps (ε)", ylabel="$R_1 - R_0$ (team return)")
         left.set_title("dots: pairs; black: mean ± 2 s.e.", fontsize=11)
         for reading, move, mark in (("stored", -0.08, "X"), ("redrawn", 0.08, "o")):
             y = [signal_to_noise(torch.from_numpy(g.astype(np.float32))).standard_errors for g in data[reading]]
             right.plot(np.arange(stages) + move, y, mark, ms=9, color=COLOURS[reading], label=reading)
-        right.axhspan(-2, 2, color=GREY, alpha=0.18, lw=0, label="pure noise")
-        right.set(ylabel="squared signal (standard errors)", xlabel="environment steps of the team (its ε)")
+        right.axhspan(-2, 2, color=GREY, alpha=0.18, lw=0, label="null: 95 %")
+        right.set(ylabel="squared signal (standard errors)", xlabel="environment steps (ε)")
         low, high = right.get_ylim()
         right.set_ylim(min(low, -3.5), max(high, 3.5))
         right.set_title("do the gradients share a direction?", fontsize=11)
@@ -250,16 +253,17 @@ def plot_ablations(frame):
     with context():
         figure, axes = plt.subplots(1, len(ABLATIONS), figsize=(11, 3.9), layout="constrained", sharey=True)
         for ax, (what, names) in zip(axes, ABLATIONS.items()):
-            for k, (name, some) in enumerate(runs(frame, names).items()):
+            shared = same_steps(frame, *names)
+            for k, (name, some) in enumerate(runs(shared, names).items()):
                 x, (low, middle, high), _ = median_and_quartiles([series(r.history, "return_mean") for r in some])
                 tint = colour(name) if name == BASE else TINTS[k % len(TINTS)]
                 ax.plot(x, middle, color=tint, label=name)
                 ax.fill_between(x, low, high, color=tint, alpha=0.14, lw=0)
             ax.axhline(null, color=GREY, ls=":", lw=1.3, label=f"untrained ({null:.0f})")
             ax.set_title(what, fontsize=11.5)
-            ax.set_xlabel("environment steps")
+            ax.set_xlabel(f"environment steps (the first {steps_of(frame, *names):,})")
             ax.xaxis.set_major_formatter(_thousands)
-            ax.legend(loc="lower right", fontsize=9)
+            ax.legend(loc="upper left", fontsize=9)
         axes[0].set_ylabel("team return per episode")
         seeds = frame["seed"].nunique()
         figure.suptitle(

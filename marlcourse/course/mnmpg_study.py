@@ -376,14 +376,19 @@ def what_the_runs_say(frame) -> str:
     few = f" (provisional: {seeds} of {SEEDS_PLANNED} planned seeds)" if seeds < SEEDS_PLANNED else ""
     shown = [name for name in AGAINST["5.D"] if words[name] != "no difference"]
     parts = f"a difference is shown for {', '.join(shown)}" if shown else "for none of the six is a difference shown"
+    least = min(steps_of(frame, BASE, name) for name in AGAINST["5.D"])
+    early = [f"  At {least:,} of {PLANNED:,} planned steps all of them still learn: this compares early speed."] * (
+        least < PLANNED
+    )
     return "\n".join(
         [
             f"{seeds} seeds. Mean greedy return over the last fifth of what both have run, 95 % intervals over seeds:",
             *lines,
-            f"Levels at {steps_of(frame, *three):,} steps: {level}; untrained teams {null:.1f}.",
+            f"Levels at {steps_of(frame, *three):,} steps, all three cut to one length: {level}; untrained teams {null:.1f}.",
             f"5.C {said['5.C']}{few}. MNMPG against QMIX_large, its own networks with a meta step size of 0:",
             f"  {meta}.",
             f"5.D {said['5.D']}{few}. Of the paper's ablations {parts}.",
+            *early,
             "An interval that holds 0 is no proof that two learners are equal: with this few seeds it is wide.",
         ]
     )

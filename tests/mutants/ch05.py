@@ -211,6 +211,8 @@ MUTANTS = {
         mutate(ch05.log_p, "- 0.5 * math.log(2 * math.pi)", ""),
         mutate(ch05.log_p, ".sum(-1)", ""),
         mutate(ch05.log_p, "- std.log()", "+ std.log()"),
+        mutate(ch05.log_p, ".sum(-1)", ".sum(-1).detach()"),
+        mutate(ch05.log_p, "(z - mean)", "(z.detach() - mean)"),
         density,
         squared_std,
     ],

@@ -107,6 +107,15 @@ def check_log_p(log_p):
         call="log_p(z, mean, std), all of shape (2, 2, 3),",
         hint="two episodes, two steps, K = 3: one number for each episode and step",
     )
+    given = [torch.full((2, 3), x, requires_grad=True) for x in (0.7, 0.2, 0.9)]
+    out = log_p(*given)
+    slopes = torch.autograd.grad(out.sum(), given, allow_unused=True) if out.requires_grad else [None] * 3
+    for name, slope in zip(("z", "mean", "std"), slopes):
+        require(
+            slope is not None and bool(slope.any()),
+            f"log_p has the right value, but no gradient reaches {name}.",
+            hint="later cells need it: no .detach(), .item() or torch.no_grad() in here; what must not learn is cut outside",
+        )
 
 
 # ------------------------------------------------------------------------------------------------ 5.2
@@ -309,6 +318,12 @@ def check_repaired_round(repaired_round):
     require(number, f"{call} returned {describe(got)}, expected one number.", hint="one round, one estimate: (R1 - R0) x score")
     done = len(script.practised)
     require(done == 3, f"practise was called {times(done)}, expected 3 times.", hint="`updates` says how many")
+    strange = [z for z in script.practised if z not in script.drawn]
+    require(
+        not strange,
+        f"practise got {strange[:1]}, which draw never returned.",
+        hint="practise with the z itself, no score of it",
+    )
     mean, error, slope = judged(repaired_round)
     if abs(mean - slope) < 4 * error:
         return  # whatever was done: its mean is right
@@ -334,7 +349,7 @@ def check_repaired_round(repaired_round):
     got = torch.as_tensor(got).detach().float().flatten()[0]
     require(
         False,
-        f"4,000 rounds have the mean {mean:.2f} (standard error {error:.2f}); the true slope is {slope:.2f}.",
+        f"4,000 rounds have the mean {mean:.2f} (standard error {error:.2f}); this game's true slope is {slope:.2f}.",
         hint=meant(got, known, "(R1 - R0) times the score of the z that was practised with"),
     )
 
