@@ -674,7 +674,7 @@ def findings(studies: Mapping[str, Runs], at_junction: Mapping[str, dict | None]
     effects = [lowered(runs, x) for runs in studies.values() if runs.has("QMIX") for x in runs.learners if "GRE" in x]
     if effects:
         seen = any(one["seen"] for one in effects)
-        visible = "At least one of the paper's lambdas lowered" if seen else "None of the paper's lambdas visibly lowered"
+        visible = "At least one of the paper's lambdas lowered" if seen else "None of the lambdas run here visibly lowered"
         said.append(f"To G: {visible} the entropy in our runs.")
     for claim, one in (at_junction or {}).items():
         said.append(f"{claim}. {IN_PAPER['junction']}: {verdict_in_words(one)}.")
