@@ -20,7 +20,7 @@ from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy  # loads its stats when they are first used: 2 s that a chapter without them does not wait
 
 from ..stopping import stoppable
 from .data import load_dataset
@@ -31,7 +31,7 @@ from .data import load_dataset
 def iqm(x, axis: int = -1):
     """Interquartile mean: the mean of what is left when the lowest and the highest quarter (each rounded down to a whole
     number of entries) are set aside. x [..., n, ...] -> without ``axis``. With n < 4 nothing is set aside: the mean."""
-    return stats.trim_mean(np.asarray(x, dtype=float), 0.25, axis=axis)
+    return scipy.stats.trim_mean(np.asarray(x, dtype=float), 0.25, axis=axis)
 
 
 def interval(*samples, statistic: Callable = iqm, resamples: int = 2000, level: float = 0.95, seed: int = 0):
@@ -44,7 +44,7 @@ def interval(*samples, statistic: Callable = iqm, resamples: int = 2000, level: 
     samples = [np.sort(np.asarray(x, dtype=float)) for x in samples]  # the order of the seeds says nothing
     if not samples or min(x.size for x in samples) < 2:
         raise ValueError("A bootstrap interval needs at least two seeds in every sample: it redraws seeds.")
-    found = stats.bootstrap(
+    found = scipy.stats.bootstrap(
         samples,
         statistic,
         n_resamples=resamples,
@@ -70,7 +70,7 @@ def probability_of_improvement(x, y) -> float:
 
     This is Mann and Whitney's U over n m; .5 says that a coin would do.
     """
-    return float(stats.mannwhitneyu(x, y, method="asymptotic").statistic / (len(x) * len(y)))
+    return float(scipy.stats.mannwhitneyu(x, y, method="asymptotic").statistic / (len(x) * len(y)))
 
 
 def improvement_rows(x, y, axis: int = -1):
@@ -116,7 +116,7 @@ def around_std(std: float, n: int, level: float = 0.95) -> tuple[float, float]:
     unit of ``std``. Raises ValueError for fewer than two numbers."""
     if n < 2:
         raise ValueError(f"A standard deviation needs two numbers, there are {n}.")
-    low, high = (std * ((n - 1) / stats.chi2.ppf(q, n - 1)) ** 0.5 for q in ((1 + level) / 2, (1 - level) / 2))
+    low, high = (std * ((n - 1) / scipy.stats.chi2.ppf(q, n - 1)) ** 0.5 for q in ((1 + level) / 2, (1 - level) / 2))
     return float(low), float(high)
 
 

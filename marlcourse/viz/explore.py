@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .style import context, in_notebook
+from .style import RC, context, in_notebook
 
 INSTALL = "pip install ipywidgets"
 
@@ -121,7 +121,7 @@ def draw(plot: Callable, *args: Any, **values: Any):
             plt.close(number)
 
 
-def png(figure, dpi: int = 180) -> tuple[bytes, int]:
+def png(figure, dpi: int = RC["savefig.dpi"]) -> tuple[bytes, int]:
     """A figure as the bytes of a PNG, and the width in CSS pixels at which it is to be shown (sharp on dense screens)."""
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=dpi, bbox_inches="tight")
