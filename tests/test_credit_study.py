@@ -222,6 +222,11 @@ def test_a_parity_without_seeds_or_without_a_gain_is_not_decided():
     flat.history["return_mean"] = -100.0 + flat.history["seed"]
     assert "gained nothing" in study.against_qmix(flat, "QMIX-simple")["why"]
     assert not [row for row in study.ledger_rows({"lumberjacks": flat}) if "does" in row["claim"]]
+    low = runs_of()
+    low.history["return_mean"] -= 1_000  # they learn, and still end below a team that never moves
+    assert "below idle play" in study.against_qmix(low, "QMIX-simple")["why"]
+    found = [row for row in study.ledger_rows({"lumberjacks": low}) if "QMIX-simple does" in row["claim"]]
+    assert [row["verdict"] for row in found] == ["partly"] and "idle" in found[0]["metric"]
 
 
 def test_an_entropy_stands_for_a_spread():

@@ -58,6 +58,7 @@ NEAR = 0.05  # entropies whose CVs (implied_cv) differ by no more, 5 % of the me
 SHARE = 0.1  # of QMIX's gain over its untrained self: returns that differ by no more count as comparable
 FULL = (5, 200_000)  # seeds and environment steps of a whole study; a learner with less is "reduced"
 FEWEST = 3  # with fewer seeds an interval over seeds says nothing
+BELOW = "two that learned little are alike for no reason of credit"
 UNDECIDED, UNMEASURED = "not decided", "not measured yet; the chapter claims nothing here"
 EXPECTED = {"4.A": "confirmed", "4.B": "refuted", "4.E": "confirmed"}  # what the text around these claims says
 # ... and "4.C lumberjacks": "refuted", say, where the text says more of claims C, D, F, G than the cells print
@@ -447,7 +448,8 @@ def against_qmix(runs: Runs, learner: str | None) -> dict | None:
 
     difference, low, high (95 %, bootstrap over seeds); margin: a tenth of QMIX's gain over its untrained self; seeds; steps;
     learner; answer: "confirmed" (comparable: low >= -margin), "refuted" (worse: high < -margin) or "not decided", with
-    ``why``: the interval holds the margin, too few seeds, or a QMIX that gained nothing that could be lost.
+    ``why``: the interval holds the margin, too few seeds, or a QMIX that gained nothing that could be lost: it ends no
+    higher than untrained, or below a team that plays one action all the time.
     """
     if learner is None or not runs.has(learner, "QMIX"):
         return None
@@ -461,6 +463,8 @@ def against_qmix(runs: Runs, learner: str | None) -> dict | None:
         return found | {"answer": UNDECIDED, "why": too_few(found["seeds"])}
     if interval(b, np.array([runs.untrained_return()]))[1] <= 0:
         return found | {"answer": UNDECIDED, "why": "QMIX itself gained nothing there that could be lost"}
+    if low >= -found["margin"] and b.mean() < idle_return(runs.world):
+        return found | {"answer": UNDECIDED, "why": f"QMIX ends below idle play, and {BELOW}"}
     if low >= -found["margin"] or high < -found["margin"]:
         return found | {"answer": "confirmed" if low >= -found["margin"] else "refuted"}
     return found | {"answer": UNDECIDED, "why": "the interval over seeds holds the margin"}
@@ -607,8 +611,7 @@ def say_parity(studies: Mapping[str, Runs], choose) -> Said:
             cost = "but at this lambda the punishment had no visible effect on the entropy, so that little could cost anything."
         said.append(
             {
-                "confirmed": f"Comparable: {cost}"
-                + ("" if own > idle else " But idle play does better than either: little was learned."),
+                "confirmed": f"Comparable: {cost}",
                 "refuted": f"Worse: {what} cost more than a tenth of QMIX's gain (here, at this budget).",
                 UNDECIDED: f"Not decided, since {found['why']}.",
             }[found["answer"]]
@@ -761,8 +764,9 @@ def ledger_rows(studies: Mapping[str, Runs]) -> list[dict]:
             (best, f"QMIX-GRE does comparably to QMIX on {IN_PAPER[world]}", "Section 5.3, Fig. 5"),
         ):
             found = against_qmix(runs, learner)
-            if found and (found["answer"] != UNDECIDED or "margin" in found["why"]):
-                undecided = ", inside the interval" if found["why"] else ""
+            if found and (found["answer"] != UNDECIDED or "margin" in found["why"] or BELOW in found["why"]):
+                undecided = ", inside the interval" if "margin" in found["why"] else ""
+                undecided = "; QMIX is below idle play" if BELOW in found["why"] else undecided
                 metric = f"{learner} minus QMIX, return at the end; margin {found['margin']:.3g}{undecided}"
                 note = "; greedy return over the last fifth of the steps"
                 if learner == best:
