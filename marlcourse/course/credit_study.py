@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import functools
 import html
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -58,7 +59,9 @@ NEAR = 0.05  # entropies whose CVs (implied_cv) differ by no more, 5 % of the me
 SHARE = 0.1  # of QMIX's gain over its untrained self: returns that differ by no more count as comparable
 FULL = (5, 200_000)  # seeds and environment steps of a whole study; a learner with less is "reduced"
 FEWEST = 3  # with fewer seeds an interval over seeds says nothing
-BELOW = "two that learned little are alike for no reason of credit"
+INSIDE = "the interval over seeds holds the margin"
+BELOW = "QMIX ends below idle play, and two that learned little are alike for no reason of credit"
+SHOWN = {"": "", INSIDE: ", inside the interval", BELOW: "; QMIX is below idle play"}  # why -> what its ledger row adds
 UNDECIDED, UNMEASURED = "not decided", "not measured yet; the chapter claims nothing here"
 EXPECTED = {"4.A": "confirmed", "4.B": "refuted", "4.E": "confirmed"}  # what the text around these claims says
 # ... and "4.C lumberjacks": "refuted", say, where the text says more of claims C, D, F, G than the cells print
@@ -107,6 +110,7 @@ def untrained_team_credit(
 
 
 @lru_cache
+@functools.cache
 def idle_return(world: str, episodes: int = 8) -> float:
     """The mean return of a team that plays the one action of ``IDLE`` all the time: the null model of a return."""
     env = make(WORLDS[world][0], num_envs=episodes, device="cpu", seed=0, faithful=True)
@@ -394,7 +398,7 @@ def _judged(difference: np.ndarray, low: np.ndarray, high: np.ndarray, seeds: in
 def _same(differences: np.ndarray, seeds: int, steps: int) -> dict:
     """:func:`_judged` for differences of CV [seeds, K], with 95 % intervals over seeds."""
     mean, low, high = np.array([interval(x, np.zeros(1)) for x in differences.T]).T
-    found = _judged(mean, low, high, seeds, "the interval over seeds holds the margin", steps=steps)
+    found = _judged(mean, low, high, seeds, INSIDE, steps=steps)
     return found | {"answer": UNDECIDED, "why": too_few(seeds)} if seeds < FEWEST else found
 
 
@@ -464,10 +468,10 @@ def against_qmix(runs: Runs, learner: str | None) -> dict | None:
     if interval(b, np.array([runs.untrained_return()]))[1] <= 0:
         return found | {"answer": UNDECIDED, "why": "QMIX itself gained nothing there that could be lost"}
     if low >= -found["margin"] and b.mean() < idle_return(runs.world):
-        return found | {"answer": UNDECIDED, "why": f"QMIX ends below idle play, and {BELOW}"}
+        return found | {"answer": UNDECIDED, "why": BELOW}
     if low >= -found["margin"] or high < -found["margin"]:
         return found | {"answer": "confirmed" if low >= -found["margin"] else "refuted"}
-    return found | {"answer": UNDECIDED, "why": "the interval over seeds holds the margin"}
+    return found | {"answer": UNDECIDED, "why": INSIDE}
 
 
 def lowered(runs: Runs, learner: str, steps: float | None = None) -> dict:
@@ -764,10 +768,8 @@ def ledger_rows(studies: Mapping[str, Runs]) -> list[dict]:
             (best, f"QMIX-GRE does comparably to QMIX on {IN_PAPER[world]}", "Section 5.3, Fig. 5"),
         ):
             found = against_qmix(runs, learner)
-            if found and (found["answer"] != UNDECIDED or "margin" in found["why"] or BELOW in found["why"]):
-                undecided = ", inside the interval" if "margin" in found["why"] else ""
-                undecided = "; QMIX is below idle play" if BELOW in found["why"] else undecided
-                metric = f"{learner} minus QMIX, return at the end; margin {found['margin']:.3g}{undecided}"
+            if found and found["why"] in SHOWN:
+                metric = f"{learner} minus QMIX, return at the end; margin {found['margin']:.3g}{SHOWN[found['why']]}"
                 note = "; greedy return over the last fifth of the steps"
                 if learner == best:
                     note += "; of the lambdas run the best one, chosen on these runs"

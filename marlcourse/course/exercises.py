@@ -30,7 +30,18 @@ from pathlib import Path
 
 from . import home, strict
 
-__all__ = ["Exercise", "ExerciseIncomplete", "exercise", "expect", "mine_or_reference", "mutate", "progress", "require"]
+__all__ = [
+    "Exercise",
+    "ExerciseIncomplete",
+    "exercise",
+    "expect",
+    "meant",
+    "mine_or_reference",
+    "mutate",
+    "progress",
+    "require",
+    "require_gradients",
+]
 
 RTOL, ATOL = 1e-4, 1e-5  # the one tolerance: wide enough for float32 and another order of summation
 REGISTRY: dict[str, Exercise] = {}
@@ -62,6 +73,30 @@ def require(condition, message: str, hint: str = "") -> None:
     """Reject the answer with `message` unless `condition` holds; for what is not a comparison with a value."""
     if not condition:
         raise ExerciseIncomplete(message, hint)
+
+
+def require_gradients(out, given: Mapping, call: str, hint: str) -> None:
+    """Reject the answer unless the tensor `out` that `call` gave has a gradient other than 0 for each of the tensors `given`,
+    {name: leaf}. For answers with the right value whose way back is cut."""
+    import torch
+
+    slopes = (
+        torch.autograd.grad(out.sum(), list(given.values()), allow_unused=True) if out.requires_grad else [None] * len(given)
+    )
+    for name, slope in zip(given, slopes):
+        reached = slope is not None and bool(slope.any())
+        require(reached, f"{call} has the right value, but no gradient reaches {name}", hint)
+
+
+def meant(got, known: Sequence[tuple], otherwise: str) -> str:
+    """The hint of the known wrong answer [(tensor or number, hint), ...] that the tensor `got` is, else `otherwise`."""
+    import torch
+
+    for wrong, hint in known:
+        wrong = torch.as_tensor(wrong)
+        if isinstance(got, torch.Tensor) and got.shape == wrong.shape and torch.allclose(got.float(), wrong, atol=1e-3):
+            return hint
+    return otherwise
 
 
 def expect(got, expected, *, call: str, hint: str = "", rtol: float = RTOL, atol: float = ATOL) -> None:

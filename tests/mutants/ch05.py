@@ -254,6 +254,7 @@ MUTANTS = {
         mutate(ch05.meta_round, "team.meta_loss(d0,", "team.meta_loss(team.with_z(d0, ctx.generator),"),
         mutate(ch05.meta_round, "team.improvement(d0, d1)", "team.improvement(d1, d0)"),
         mutate(ch05.meta_round, "team.config.exercise_updates", "1"),
+        mutate(ch05.meta_round, "ctx.generator", "torch.Generator().manual_seed(0)"),
         mutate(ch05.meta_round, "team.meta_loss(d0, improvement)", "team.meta_loss(d0, -improvement)"),
         weighed_by(lambda r: torch.tensor(1.0)),
         weighed_by(abs),

@@ -8,21 +8,13 @@ import torch
 import torch.nn.functional as F
 
 from marlcourse.algorithms.wqmix import CWQMIX, OWQMIX
-from marlcourse.course.exercises import exercise, expect, mine_or_reference, require
+from marlcourse.course.exercises import exercise, expect, meant, mine_or_reference, require
 from marlcourse.course.matrix_study import behaviour, vdn_fit
 from marlcourse.course.quiz import Question, Quiz
 
 __all__ = ["QUIZ", "mine_or_reference"]
 
 CLIMBING = torch.tensor([[11.0, -30, 0], [-30, 7, 0], [0, 6, 5]])
-
-
-def meant(got, known, otherwise):
-    """The hint of the known wrong answer [(tensor, hint), ...] that `got` is, else `otherwise`."""
-    for wrong, hint in known:
-        if isinstance(got, torch.Tensor) and got.shape == wrong.shape and torch.allclose(got.float(), wrong, atol=1e-3):
-            return hint
-    return otherwise
 
 
 # ------------------------------------------------------------------------------------------------ 2.1

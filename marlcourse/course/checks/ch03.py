@@ -10,20 +10,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from marlcourse.course.exercises import ExerciseIncomplete, describe, exercise, expect, mine_or_reference, require
+from marlcourse.course.exercises import (
+    ExerciseIncomplete,
+    describe,
+    exercise,
+    expect,
+    meant,
+    mine_or_reference,
+    require,
+    require_gradients,
+)
 from marlcourse.course.quiz import Question, Quiz
 from marlcourse.exploration import masked
 from marlcourse.targets import masked_mean, td_target
 
 __all__ = ["QUIZ", "mine_or_reference"]
-
-
-def meant(got, known, otherwise):
-    """The hint of the known wrong answer [(tensor, hint), ...] that `got` is, else `otherwise`."""
-    for wrong, hint in known:
-        if isinstance(got, Tensor) and got.shape == wrong.shape and torch.allclose(got.float(), wrong, atol=1e-3):
-            return hint
-    return otherwise
 
 
 def on_copies(call, answer, *inputs):
@@ -135,15 +136,13 @@ def check_gru_step(gru_step):
         call="gru_step on six random rows",
         hint="compare with torch.gru_cell: r, z, n in this order, each with its own part of from_x and from_h",
     )
-    given = [t.requires_grad_() for t in (x @ w_x.T, h @ w_h.T, h.clone())]
-    out = gru_step(*given)
-    slopes = torch.autograd.grad(out.sum(), given, allow_unused=True) if out.requires_grad else [None] * 3
-    for name, slope in zip(("from_x", "from_h", "h"), slopes):
-        require(
-            slope is not None and bool(slope.any()),
-            f"gru_step(...) has the right value, but no gradient reaches {name}",
-            "the agent learns what to remember through every step: no `.detach()`, `.item()`, `torch.no_grad()` or new tensor",
-        )
+    given = {"from_x": x @ w_x.T, "from_h": h @ w_h.T, "h": h.clone()}
+    require_gradients(
+        gru_step(*(t.requires_grad_() for t in given.values())),
+        given,
+        "gru_step(...)",
+        "the agent learns what to remember through every step: no `.detach()`, `.item()`, `torch.no_grad()` or new tensor",
+    )
 
 
 # ------------------------------------------------------------------------------------------------ 3.2
@@ -462,13 +461,8 @@ def check_mix(mix):
     writes = {name: constant.requires_grad_() for name, constant in zip(("w1", "b1", "w2", "v"), torch.ones(4, 4))}
     of = lambda name, size: lambda s: writes[name][:size].expand(*s.shape[:-1], size)
     total = mix(torch.ones(5, 2), state[0], {"w1": of("w1", 4), "b1": of("b1", 2), "w2": of("w2", 2), "v": of("v", 1)})
-    slopes = torch.autograd.grad(total.sum(), list(writes.values()), allow_unused=True) if total.requires_grad else [None] * 4
-    for name, slope in zip(writes, slopes):
-        require(
-            slope is not None and bool(slope.any()),
-            f"mix(...) has the right value, but no gradient reaches the network {name!r}",
-            "the networks that write the weights are what the mixer learns: no `.detach()` and no `torch.no_grad()`",
-        )
+    hint = "the networks that write the weights are what the mixer learns: no `.detach()` and no `torch.no_grad()`"
+    require_gradients(total, writes, "mix(...)", hint)
     total = mix(q.clone().requires_grad_(), state, nets)
     require(
         isinstance(total, Tensor) and total.requires_grad,

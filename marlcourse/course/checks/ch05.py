@@ -8,7 +8,7 @@ import random
 import torch
 
 from marlcourse.algorithms.mnmpg import MNMPG
-from marlcourse.course.exercises import describe, exercise, expect, mine_or_reference, require
+from marlcourse.course.exercises import describe, exercise, expect, meant, mine_or_reference, require, require_gradients
 from marlcourse.course.mnmpg_study import changed, gain, mean_and_error, parts, true_slope
 from marlcourse.course.quiz import Question, Quiz
 from marlcourse.envs import make
@@ -16,15 +16,6 @@ from marlcourse.nets.hierarchy import GaussianEncoder
 from marlcourse.rollout import Context
 
 __all__ = ["QUIZ", "mine_or_reference"]
-
-
-def meant(got, known, otherwise):
-    """The hint of the known wrong answer [(tensor, hint), ...] that `got` is, else `otherwise`."""
-    for wrong, hint in known:
-        wrong = torch.as_tensor(wrong)
-        if isinstance(got, torch.Tensor) and got.shape == wrong.shape and torch.allclose(got.float(), wrong, atol=1e-3):
-            return hint
-    return otherwise
 
 
 def teach(got, expected, call, known, otherwise):
@@ -107,15 +98,9 @@ def check_log_p(log_p):
         call="log_p(z, mean, std), all of shape (2, 2, 3),",
         hint="two episodes, two steps, K = 3: one number for each episode and step",
     )
-    given = [torch.full((2, 3), x, requires_grad=True) for x in (0.7, 0.2, 0.9)]
-    out = log_p(*given)
-    slopes = torch.autograd.grad(out.sum(), given, allow_unused=True) if out.requires_grad else [None] * 3
-    for name, slope in zip(("z", "mean", "std"), slopes):
-        require(
-            slope is not None and bool(slope.any()),
-            f"log_p has the right value, but no gradient reaches {name}.",
-            hint="later cells need it: no .detach(), .item() or torch.no_grad() in here; what must not learn is cut outside",
-        )
+    given = {name: torch.full((2, 3), x, requires_grad=True) for name, x in (("z", 0.7), ("mean", 0.2), ("std", 0.9))}
+    hint = "later cells need it: no .detach(), .item() or torch.no_grad() in here; what must not learn is cut outside"
+    require_gradients(log_p(*given.values()), given, "log_p", hint)
 
 
 # ------------------------------------------------------------------------------------------------ 5.2
@@ -636,6 +621,15 @@ def check_meta_round(meta_round):
     d0, d1 = (float((b.reward * b.mask).sum(1).mean()) for b in watched.batches)
     known = [(d0 - d1, "the sign: R1 comes from the team that has practised"), (d1, "R0 is missing"), (d0, "this is R0")]
     teach(torch.as_tensor(got), torch.tensor(d1 - d0), "meta_round(team, ctx)", known, "return team.improvement(d0, d1)")
+    team, ctx = small_team()
+    ctx.generator.manual_seed(1)  # the same team and the same D0, and other luck
+    again = Watched(team, ctx)
+    meta_round(team, again)
+    require(
+        not torch.equal(again.used[0][1], first),
+        "With another state of ctx.generator the same z was drawn: its noise is the same in every round.",
+        hint="team.with_z(d0, ctx.generator): a generator that is made anew from one seed repeats itself",
+    )
     for r0, r1 in ((3.0, 5.0), (5.0, 2.0), (4.0, 4.0), (2.0, 2.5)):
         team, ctx = small_team()
         watched = Watched(team, ctx, returns=(r0, r1))
