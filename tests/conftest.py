@@ -5,11 +5,14 @@ A skip must match a line of expected_skips.txt. Any other one fails the run, and
 
 import fnmatch
 import os
+import signal
 from pathlib import Path
 from typing import NamedTuple
 
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[variable] = "1"  # before anything imports torch: two workers share two cores
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so a shell starts what runs in its background; children inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests of the stop button need one that is heard
 
 import pytest  # noqa: E402
 

@@ -278,8 +278,8 @@ def test_which_way_training_moved_the_credit_is_read_off_the_runs():
 
 
 def test_a_punishment_is_seen_when_the_whole_interval_lies_below_nought(capsys):
+    assert not study.lowered(runs_of(), "QMIX-GRE 0.001")["seen"], "the same entropies"
     runs = runs_of()
-    assert not study.lowered(runs, "QMIX-GRE 0.001")["seen"], "the same entropies"
     runs.history.loc[runs.history["algorithm"] == "QMIX-GRE 0.001", "entropy_p50"] -= 0.02
     found = study.lowered(runs, "QMIX-GRE 0.001")
     assert found["seen"] and found["difference"] == pytest.approx(-0.02) and len(found["own"]) == 3
@@ -374,8 +374,8 @@ def save_made_up(folder):
     """Lumberjacks as the paper has it, all learners; the junction with QMIX in full and a reduced QMIX-simple."""
     simple = runs_of("junction", learners=["QMIX-simple"], seeds=2, steps=40_000)
     junction = like_the_paper("junction", learners=["QMIX"])
-    junction.history = pd.concat([junction.history, simple.history])
-    junction.pooled = pd.concat([junction.pooled, simple.pooled])
+    both = (pd.concat([getattr(junction, name), getattr(simple, name)]) for name in ("history", "pooled"))
+    junction = study.Runs("junction", *both)
     for runs in (like_the_paper(), junction):
         for name, frame in (("", runs.history), ("_pooled", runs.pooled)):
             save_dataset(f"grid_credit_{runs.world}{name}.csv", frame, command="x", seeds=range(5), folder=folder)

@@ -52,12 +52,12 @@ def play(choose, worlds: int = 64, seed: int = 0, world: str = "junction") -> di
     crash_if_taken (shares of those moves that collide; NaN where there was none).
     """
     env = make("traffic-junction-10", num_envs=worlds, device="cpu", seed=seed, state="compact", **WORLDS[world])
-    observation, total, counts = env.reset(seed=seed), torch.zeros(worlds), torch.zeros(2, 3)
+    observation, total, counts = env.reset(seed=seed), torch.zeros(worlds), torch.zeros(2, 3, dtype=torch.long)
     for _ in range(env.spec.episode_limit):
-        ahead, actions = cell_ahead(env), choose(env, observation)
+        ahead, actions = torch.stack(cell_ahead(env)), choose(env, observation)
         step = env.step(actions)
-        gas, crashed = actions == GAS, env.state["collided"]
-        counts += torch.tensor([[float(x.sum()) for x in (cars, cars & gas, cars & gas & crashed)] for cars in ahead])
+        gas = ahead & (actions == GAS)
+        counts += torch.stack([ahead, gas, gas & env.state["collided"]], 1).sum((-2, -1))  # [2,3]: free, taken
         observation, total = step.observation, total + step.reward
     (free, go, hit), (taken, push, bump) = counts.tolist()
     share = lambda part, whole: part / whole if whole else float("nan")

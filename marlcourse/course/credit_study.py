@@ -17,8 +17,7 @@ import functools
 import html
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -109,7 +108,6 @@ def untrained_team_credit(
     return found
 
 
-@lru_cache
 @functools.cache
 def idle_return(world: str, episodes: int = 8) -> float:
     """The mean return of a team that plays the one action of ``IDLE`` all the time: the null model of a return."""
@@ -251,18 +249,26 @@ def implied_cv(entropy, n_agents: int) -> np.ndarray:
     return np.sqrt(2 * np.log(n_agents) * np.clip(1 - np.asarray(entropy, dtype=float), 0, None))
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Runs:
     """The committed runs of one world. ``history``: a DataFrame with one row per evaluation; ``pooled``: one row per run with
-    the percentiles p5 .. p95 of the entropy over all steps that were logged. Both empty while nothing is committed."""
+    the percentiles p5 .. p95 of the entropy over all steps that were logged. Both empty while nothing is committed. What was
+    asked once is kept: other tables make another ``Runs``."""
 
     world: str
     history: Any
     pooled: Any
 
+    _kept: dict = field(default_factory=dict, repr=False)
+
+    def _once(self, key, work):
+        if key not in self._kept:
+            self._kept[key] = work()
+        return self._kept[key]
+
     def of(self, learner: str):
         """The evaluations of one learner."""
-        return self.history[self.history["algorithm"] == learner]
+        return self._once(learner, lambda: self.history[self.history["algorithm"] == learner])
 
     def has(self, *learners: str) -> bool:
         """Whether each of these learners has a run."""
@@ -296,9 +302,12 @@ class Runs:
 
     def late(self, learner: str, until: float | None = None):
         """The evaluations in the last fifth of a learner's runs, or of their first ``until`` steps; at least the last one."""
+        until = self.steps(learner) if until is None else until
+        return self._once((learner, until), lambda: self._late(learner, until))
+
+    def _late(self, learner: str, until: float):
         import pandas as pd
 
-        until = self.steps(learner) if until is None else until
         kept = []
         for _, run in self.of(learner).groupby("seed"):
             run = run[run["env_steps"] <= max(1.02 * until, run["env_steps"].min())].sort_values("env_steps")
