@@ -46,18 +46,18 @@ class GRUSequence(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor, start: Tensor, w: Tensor, u: Tensor, b: Tensor, c: Tensor) -> Tensor:
         width = start.shape[1]
-        gates = torch.addmm(b, x.flatten(0, 1), w.t()).view(*x.shape[:2], -1)  # [T,R,3H], in the end r, z, n
-        (r, z, n), rz = gates.chunk(3, -1), gates[..., : 2 * width]
+        twice = torch.cat([x.new_ones(2 * width), x.new_full((width,), 2.0)])  # tanh(a) = 2 sigmoid(2a) - 1, quicker here
         (u_rz, u_n), (c_rz, c_n) = (y.split([2 * width, width], -1) for y in (u.t(), c))
-        rz.add_(c_rz)
-        n.mul_(2)  # tanh(a) = 2 sigmoid(2a) - 1, which is quicker here
-        h, m, minus_one = torch.cat([start.unsqueeze(0), torch.empty_like(n)]), torch.empty_like(n), -x.new_ones(())
-        for before, after, rz_t, r_t, z_t, n_t, m_t in zip(h, h[1:], rz, r, z, n, m):
+        bias = b + torch.cat([c_rz, torch.zeros_like(c_n)])
+        gates = torch.addmm(bias * twice, x.flatten(0, 1), w.t() * twice).view(*x.shape[:2], -1)  # [T,R,3H], in the end r, z, n
+        (r, z, n), rz = gates.chunk(3, -1), gates[..., : 2 * width]
+        h, m = torch.cat([start.unsqueeze(0), torch.empty_like(n)]), c_n.repeat(*x.shape[:2], 1)
+        before, minus_one = start, -x.new_ones(())
+        for after, rz_t, r_t, z_t, n_t, m_t in zip(h[1:], rz, r, z, n, m):
             rz_t.addmm_(before, u_rz).sigmoid_()
-            torch.addmm(c_n, before, u_n, out=m_t)
-            n_t.addcmul_(r_t, m_t, value=2).sigmoid_()
+            n_t.addcmul_(r_t, m_t.addmm_(before, u_n), value=2).sigmoid_()
             torch.add(minus_one, n_t, alpha=2, out=n_t)
-            torch.lerp(n_t, before, z_t, out=after)
+            before = torch.lerp(n_t, before, z_t, out=after)
         ctx.save_for_backward(x, w, u, gates, m, h)
         return h[1:]
 
