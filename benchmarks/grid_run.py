@@ -9,7 +9,9 @@ its 100 steps: about 2,000 updates. In the game as described a trained team is d
 200,000 steps hold some 5,000 episodes and as many updates.
 
 The share spent outside tensor work comes from a short profiled stretch after the run: the time in which no operator of
-PyTorch ran. The profiler slows operators more than Python, so the true share is somewhat larger.
+PyTorch ran. The profiler slows operators more than Python, so the true share is somewhat larger. On a virtual machine
+``core_seconds_taken_away`` says how long its host let the cores wait for others (steal time): more than a few, and the run
+was not one on two idle cores.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import argparse
 import time
 
 import torch
-from measure import write
+from measure import taken_away, write
 from torch.profiler import ProfilerActivity, profile
 
 import marlcourse as mc
@@ -71,10 +73,13 @@ def measure(options: dict, steps: int, seed: int = 0) -> dict[str, object]:
     clock.watch(trainer.context.buffer, "sample", "sampling")
     clock.watch(trainer.context, "step", "learning")
     clock.watch(trainer, "_evaluate", "evaluating")
+    others = taken_away()
     run = trainer.fit(steps, progress=False)
+    others = taken_away() - others
     split = {name: round(value, 1) for name, value in clock.seconds.items()}
     return {
         "seconds": round(run.wall_time, 1),
+        "core_seconds_taken_away": round(others, 1),
         "split": split | {"the rest": round(run.wall_time - sum(clock.seconds.values()), 1)},
         "env_steps": trainer.env_steps,
         "updates": trainer.context.updates_done,
