@@ -425,8 +425,15 @@ def test_pictures_name_their_axes_seeds_and_counts():
     assert "4,000 estimates" in texts(pictures.plot_estimator("stored", 3, 20)) and "3 rounds" in texts(
         pictures.plot_estimator("stored", 3, 20)
     )
-    marks = [text for text in pictures.plot_ledger().axes[0].texts if text.get_text() == "0" and text.get_color() == "0.3"]
-    assert len(marks) == sum(row.low is not None and row.low < 0 < row.high for row in ledger.load(chapter="05")) > 0
+    axes = pictures.plot_ledger().axes[0]
+    dotted = [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"]
+    assert len(dotted) == sum(row.low is not None and row.low < 0 < row.high for row in ledger.load(chapter="05")) > 0
+    small = [text for text in axes.texts if text.get_fontsize() == 6.5]
+    marks = [text.get_position() for text in small if text.get_text() == "0" and text.get_color() == "0.3"]
+    assert 0 < len(marks) < len(dotted) and {x for x, _ in marks} < set(dotted), "one row's 0 lies beside the end of its scale"
+    for x, y in marks:
+        others = [abs(text.get_position()[0] - x) for text in small if abs(text.get_position()[1] - y) < 0.05]
+        assert min(gap for gap in others if gap > 0) > 0.1, "no figure is printed over another"
     assert "4 seeds" in texts(pictures.plot_known({"stored": torch.randn(4, 9), "redrawn": torch.randn(4, 9)}))
     uneven = {"stored": torch.randn(4, 9), "redrawn": torch.randn(1, 9)}
     assert "seeds: 4 stored, 1 redrawn" in texts(pictures.plot_known(uneven))

@@ -119,7 +119,10 @@ def badges(name: str, kind: str = "solutions") -> dict:
         return f"{colab}/{SLUG}/blob/{TAG}/{folder}/{name}.ipynb"
 
     if kind == "chapters":
-        here = f"You are reading the chapter; its [solutions](../solutions/{name}.ipynb) stand beside it."
+        here = f"You are reading the chapter; its [solutions](../solutions/{name}.ipynb) stand beside it. "
+        here += (
+            "It arrives with the outputs of one run; *Edit > Clear Outputs of All Cells* hides them, so that you can predict."
+        )
     else:
         here = f"You are reading the **solutions**; the chapter to work in is [here](../chapters/{name}.ipynb)."
     return md(

@@ -14,6 +14,7 @@ from . import evidence_study as study
 
 UNIT = "greedy team return, mean over the last fifth of the run"
 WORLD = "lumberjacks"
+ENOUGH = 5  # evaluations, before their spread is measured
 STATISTICS = {"interquartile mean": study.iqm, "mean": np.mean, "median": np.median}
 BLUE, PALE, ORANGE = "#0072B2", "#C9D6DE", "#D55E00"
 
@@ -155,18 +156,18 @@ def plot_standard_error(
 ):
     """How far evaluations stray, by their number of episodes: measured, std / sqrt(episodes), and the spread over seeds.
 
-    played {episodes: the mean returns of so many evaluations}, where one alone is not drawn; of_one: standard deviation of
-    single episodes; between: the spread over ``seeds`` seeds, with its interval ``around``. Whiskers: 95 %, for a bell curve.
+    played {episodes: the mean returns of so many evaluations}, where fewer than five are not drawn; of_one: standard deviation
+    of single episodes; between: the spread over ``seeds`` seeds, with its interval ``around``. Whiskers: 95 %, of a bell curve.
     """
     episodes = np.array(sorted(played), dtype=float)
-    drawn = {size: np.std(played[size], ddof=1) for size in sorted(played) if len(played[size]) > 1}
+    drawn = {size: np.std(played[size], ddof=1) for size in sorted(played) if len(played[size]) >= ENOUGH}
     counts = sorted({len(played[size]) for size in drawn})
     with context():
         figure, ax = _axes(size=(7.0, 4.2))
         for size, middle in drawn.items():
             low, high = study.around_std(middle, len(played[size]))
             ax.plot([size, size], [low, high], color=BLUE, lw=1.4, alpha=0.7)
-        many = "no size twice" if not counts else " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+        many = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1])))) if counts else f"nothing, no size has {ENOUGH}"
         label = f"measured: standard deviation of {many} evaluations"
         ax.plot(list(drawn), list(drawn.values()), "o", color=BLUE, label=label)
         ax.plot(episodes, of_one / np.sqrt(episodes), color=INK, lw=1.3, label="std of one episode / √episodes")
@@ -249,7 +250,13 @@ def reporting_faults(frame, learner: str = "QMIX") -> dict[str, dict]:
     return {
         "e": _panel({"first": (grid, five), "second": (grid, 0.4 * five)}, seeds=5, world=WORLD),
         "f": _panel({"evaluation": (grid, np.repeat(runs[:1], 5, 0))}, level=null, seeds=5, world=WORLD),
-        "g": _panel({"mean of the last 5": (grid, dropped)}, level=null, seeds=len(dropped), each=True, world=WORLD),
+        "g": _panel(
+            {"each run: mean of its last 5 evaluations": (grid, dropped)},
+            level=null,
+            seeds=len(dropped),
+            each=True,
+            world=WORLD,
+        ),
         "h": _panel({"evaluation": (grid, ahead)}, level=null, seeds=5, world=WORLD),
         "i": _panel({"evaluation": (grid, np.maximum.accumulate(five, -1))}, level=null, seeds=5, world=WORLD),
     }
@@ -282,7 +289,11 @@ def plot_broken(curves: Mapping[str, dict] | None = None):
             number = panel["seeds"]
             runs = f"{number} seeds" if number > 1 else "1 run, nothing in it is random"
             ax.set_title(f"{letter})   {panel['world']}, {runs}", fontsize=11)
-            ax.legend(fontsize=9, loc="best", frameon=True, framealpha=0.85, edgecolor="none")
+            if letter in "bg":  # curves everywhere: room for the legend above them
+                low, high = ax.get_ylim()
+                ax.set_ylim(low, high + 0.65 * (high - low))
+            where = "upper left" if letter in "bg" else "best"
+            ax.legend(fontsize=9, loc=where, frameon=True, framealpha=0.85, edgecolor="none")
         figure.suptitle(
             "Ten curves; each run or report has one fault\nlines: median, bands: quartiles of the seeds", x=0.01, ha="left"
         )
@@ -337,7 +348,7 @@ def _headline(scores, chosen, of) -> str:
     means = {name: of(x[chosen]) for name, x in scores.items()}
     first, second = sorted(means, key=means.get, reverse=True)[:2]
     gap = means[first] - means[second]
-    head = f"{len(chosen)} seed{'s' if len(chosen) > 1 else ''}: {first} leads by {gap:.0f}"
+    head = f"{len(chosen)} seed{'s' if len(chosen) > 1 else ''}: {first} leads by {gap:.{0 if gap >= 1 else 1}f}"
     if len(chosen) < 2:
         return head
     a, b = scores  # redrawn in this order whoever leads: the same seeds have one and the same interval everywhere

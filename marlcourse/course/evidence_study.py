@@ -81,10 +81,11 @@ def improvement_rows(x, y, axis: int = -1):
 
 def coverage(
     n: int, trials: int = 1000, resamples: int = 400, seed: int = 0, statistic: Callable = np.mean, learners: int = 1
-) -> float:
-    """How often the 95 % percentile interval of a statistic of n seeds holds the truth, when scores are normal; with two
-    ``learners`` the interval of the difference of their statistics, n seeds each. The truth is 0 by symmetry. Shapes
-    inside: scores [trials, learners, n], redraws [resamples, n] of each learner. After a stop: of the trials so far."""
+) -> tuple[float, int]:
+    """(how often the 95 % percentile interval of a statistic of n seeds holds the truth, when scores are normal, of how many
+    experiments); with two ``learners`` the interval of the difference of their statistics, n seeds each. The truth is 0 by
+    symmetry. Shapes inside: scores [trials, learners, n], redraws [resamples, n] of each learner. After a stop there are
+    fewer experiments than ``trials``."""
     rng = np.random.default_rng(seed)
     held = done = 0
     for x in stoppable(rng.standard_normal((trials, learners, n)), "experiments"):  # one by one: all would need much memory
@@ -92,7 +93,7 @@ def coverage(
         redrawn = [statistic(row[rng.integers(0, n, (resamples, n))], axis=-1) for row in x]
         low, high = np.percentile(redrawn[0] - sum(redrawn[1:]), [2.5, 97.5])
         held += low <= 0 <= high
-    return held / done
+    return held / done, done
 
 
 # ---- what few seeds say ----
@@ -129,16 +130,16 @@ def bars_apart(x, y) -> np.ndarray:
 
 def wins(x, y, k: int = 3) -> dict[str, float]:
     """Over all choices of k seeds (the same for both): the share in which the mean of x is larger ("ahead") and that in
-    which the bars are apart too ("shown"); "behind" and "against" are those of y. "claimed": the mean difference, x minus y,
-    where the bars are apart in favour of the one that all seeds prefer (NaN where they never are). x, y [n]. Raises
+    which the bars are apart too ("shown"); "behind" and "against" are those of y. The mean difference, x minus y, where the
+    bars are apart in favour of x ("gap shown") and of y ("gap against"), NaN where they never are. x, y [n]. Raises
     ValueError when n seeds are fewer than k."""
     chosen = subsets(len(x), k)
     a, b = np.asarray(x)[chosen], np.asarray(y)[chosen]
     gap, apart = a.mean(-1) - b.mean(-1), bars_apart(a, b)
     shares = {"ahead": gap > 0, "shown": apart > 0, "behind": gap < 0, "against": apart < 0}
-    preferred = apart == np.sign(np.mean(x) - np.mean(y))
-    claimed = float(gap[preferred].mean()) if preferred.any() else float("nan")
-    return {**{name: float(np.mean(rows)) for name, rows in shares.items()}, "claimed": claimed}
+    of = lambda rows: float(gap[rows].mean()) if rows.any() else float("nan")
+    gaps = {"gap shown": of(apart > 0), "gap against": of(apart < 0)}
+    return {**{name: float(np.mean(rows)) for name, rows in shares.items()}, **gaps}
 
 
 def loudest(x, y, k: int = 3) -> list[int] | None:

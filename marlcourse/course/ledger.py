@@ -30,6 +30,7 @@ VERDICTS = {  # verdict -> its colour (told apart without colour vision) and its
     "not reproduced": ("#D55E00", "○"),
     NOT_RUNNABLE: ("#999999", "–"),
 }
+OWN = "This chapter's question"  # how a claim begins that no paper makes
 
 
 @dataclass(frozen=True)
@@ -118,9 +119,10 @@ def table(chapter: str | int | None = None, path: str | os.PathLike | None = Non
 
 
 def summary(rows: list[Row]) -> str:
-    """How many rows have each verdict, in words."""
-    counts = Counter(row.verdict for row in rows)
-    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]) or "no rows yet"
+    """How many rows have each verdict, in words, and how many of them ask a question of the course's own."""
+    counts, own = Counter(row.verdict for row in rows), sum(row.claim.startswith(OWN) for row in rows)
+    asked = f"; questions of the course's own among them: {own}" if own else ""
+    return (", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]) or "no rows yet") + asked
 
 
 def plot(chapter: str | int | None = None, path: str | os.PathLike | None = None, unit: str = "seed"):
@@ -203,5 +205,5 @@ def _draw_figures(axes, row: Row, colour: str, y: float, unit: str) -> None:
     if row.published is not None:
         axes.plot(x(row.published), y, "|", color="black", ms=16, mew=2, zorder=3)
         texts.append(f"published {row.published:.4g}")
-    texts += textwrap.wrap(row.metric, 42, max_lines=2, placeholder=" ...")
+    texts += textwrap.wrap(row.metric, 42, max_lines=3, placeholder=" ...")
     axes.text(right + 0.12, y, "\n".join(texts), fontsize=7, color="0.25", va="center", linespacing=1.3)

@@ -140,7 +140,8 @@ def plot_ledger():
         if low < 0 < high:
             zero = left - low * (right - left) / (high - low)
             axes.plot([zero, zero], [y - 0.32, y - 0.04], color="0.3", lw=1, ls=":", zorder=5)
-            axes.text(zero, y, "0", fontsize=6.5, color="0.3", ha="center", va="top")
+            if min(zero - left, right - zero) > 0.12 * (right - left):  # beside an end's own figure there is no room
+                axes.text(zero, y, "0", fontsize=6.5, color="0.3", ha="center", va="top")
     return figure
 
 
@@ -184,7 +185,7 @@ def plot_known(curves: Mapping[str, Tensor], title: str | None = None):
     from ..viz.style import GREY, INK, context
 
     with context():
-        ax = plt.subplots(figsize=(6.8, 3.7), layout="constrained")[1]
+        ax = plt.subplots(figsize=(7.6, 3.7), layout="constrained")[1]
         for name, curve in curves.items():
             ax.plot(curve.numpy().T, color=COLOURS[name], lw=0.8, alpha=0.4)
             ax.plot(np.median(curve.numpy(), 0), color=COLOURS[name], lw=2.6, label=SAID[name])
@@ -192,7 +193,7 @@ def plot_known(curves: Mapping[str, Tensor], title: str | None = None):
         ax.axhline(0, color=INK, ls=(0, (6, 2)), lw=1.3, label="best (0)")
         ax.axhline(start, color=GREY, ls=":", lw=1.3, label=f"untrained ({start:.1f})")
         ax.set(xlabel="meta rounds", ylabel="expected return")
-        head = title or "The return is - |z - s|²: which reading learns?"
+        head = title or "An encoder in 64 states s, paid - |z - s|² for its z: which reading learns?"
         ax.set_title(f"{head}\nthin: single seeds; thick: median; {counted(curves)}")
         ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return ax.figure

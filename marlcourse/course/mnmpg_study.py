@@ -377,7 +377,7 @@ def what_the_runs_say(frame) -> str:
     shown = [name for name in AGAINST["5.D"] if words[name] != "no difference"]
     parts = f"a difference is shown for {', '.join(shown)}" if shown else "for none of the six is a difference shown"
     least = min(steps_of(frame, BASE, name) for name in AGAINST["5.D"])
-    early = [f"  At {least:,} of {PLANNED:,} planned steps all of them still learn: this compares early speed."] * (
+    early = [f"  At {least:,} of {PLANNED:,} planned steps no run is at its end: this compares early speed."] * (
         least < PLANNED
     )
     return "\n".join(
@@ -417,6 +417,7 @@ def ledger_rows(frame) -> list[dict]:
         middle, low, high = difference(frame, better, worse)
         steps = steps_of(frame, better, worse)
         reduced, asked = (" ('reduced')", REDUCED) if steps < PLANNED else ("", PLANNED)
+        early = f" of the first {steps:,} steps" if reduced else ""
         rows.append(
             {
                 "claim": f"On lumberjacks (in the paper: SMAC) {claim}",
@@ -425,7 +426,7 @@ def ledger_rows(frame) -> list[dict]:
                 "published": "",
                 "ran": f"Lumberjacks instead of StarCraft II, {steps:,} environment steps{reduced}, one update per episode",
                 "seeds": frame["seed"].nunique(),
-                "metric": f"{better} minus {worse}: greedy return over the last fifth",
+                "metric": f"{better} minus {worse}: greedy return over the last fifth{early}",
                 "ours": round(middle, 2),
                 "low": round(low, 2),
                 "high": round(high, 2),

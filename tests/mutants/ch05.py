@@ -204,6 +204,14 @@ def plain_number(encoder, state, z, mask, improvement):
     return ch05.meta_loss(encoder, state, z, mask, improvement).item()
 
 
+def constant_once(z, mean, std):
+    return (-((z - mean) ** 2) / (2 * std**2) - std.log()).sum(-1) - 0.5 * math.log(2 * math.pi)
+
+
+def does_nothing(team, ctx):
+    return None
+
+
 MUTANTS = {
     "5.1": [
         mutate(ch05.log_p, ".sum(-1)", ".mean(-1)"),
@@ -213,6 +221,7 @@ MUTANTS = {
         mutate(ch05.log_p, "- std.log()", "+ std.log()"),
         mutate(ch05.log_p, ".sum(-1)", ".sum(-1).detach()"),
         mutate(ch05.log_p, "(z - mean)", "(z.detach() - mean)"),
+        constant_once,
         density,
         squared_std,
     ],
@@ -236,6 +245,7 @@ MUTANTS = {
         mutate(ch05.meta_loss, "(log_p * mask).sum(1) / mask.sum(1)", "(log_p * mask).mean(1)"),
         mutate(ch05.meta_loss, "(log_p * mask).sum(1) / mask.sum(1)", "(log_p * mask).sum(1)"),
         mutate(ch05.meta_loss, "(log_p * mask).sum(1) / mask.sum(1)", "(log_p * mask).sum() / mask.sum()"),
+        mutate(ch05.meta_loss, "(log_p * mask).sum(1) / mask.sum(1)", "(log_p * mask).sum(0) / mask.sum(0)"),
         mutate(ch05.meta_loss, "-improvement * ", "-"),
         absolute,
         always_a_step,
@@ -246,6 +256,7 @@ MUTANTS = {
         plain_number,
     ],
     "5.5": [
+        does_nothing,
         early_d1,
         ordinary_updates,
         scored_d1,

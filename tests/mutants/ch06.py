@@ -1,6 +1,7 @@
 """Plausible wrong answers to chapter 06's exercises; every check must reject every one."""
 
 import numpy as np
+from scipy import stats
 
 from marlcourse.course.checks import ch06
 from marlcourse.course.exercises import mutate
@@ -25,6 +26,10 @@ def top_cut(x):
     return np.sort(x)[: len(x) - len(x) // 4].mean()
 
 
+def nothing_left(x):
+    return stats.trim_mean(x, 0.5)
+
+
 def rounded_up(x):
     cut = -(-len(x) // 4)
     return np.sort(x)[cut : len(x) - cut].mean()
@@ -46,6 +51,10 @@ def mixed(returns):
 
 def spread(returns):
     return returns.mean(1).std(ddof=1)
+
+
+def over_seeds_by_root(returns):
+    return returns.mean(0).std(ddof=1) / len(returns) ** 0.5
 
 
 def over_seeds(returns):
@@ -81,6 +90,19 @@ def bell(x, indices):
 def own_redraws(x, indices):
     indices = np.random.default_rng(1).integers(0, len(x), indices.shape)
     return tuple(np.percentile(x[indices].mean(1), [2.5, 97.5]))
+
+
+def seeded_redraws(x, indices):
+    """Nearly the check's own redraws, and the cell's after the exercise."""
+    return np.percentile(x[np.random.default_rng(0).integers(0, len(x), indices.shape)].mean(1), [2.5, 97.5])
+
+
+def sums(x, indices):
+    return np.percentile(x[indices].sum(1), [2.5, 97.5])
+
+
+def of_the_numbers(x, indices):
+    return np.percentile(indices, [2.5, 97.5])
 
 
 def redrawn_median(x, indices):
@@ -121,6 +143,14 @@ def means(x, y):
     return float(x.mean() > y.mean())
 
 
+def gap_of_means(x, y):
+    return x.mean() - y.mean()
+
+
+def p_value(x, y):
+    return stats.mannwhitneyu(x, y).pvalue
+
+
 def run_by_run(x, y):
     m = min(len(x), len(y))
     return ((x[:m] > y[:m]) + 0.5 * (x[:m] == y[:m])).mean()
@@ -156,6 +186,10 @@ def value_handed_over(runs, evaluate):
     return [evaluate(max(evaluate(c, 0) for c in checkpoints), 1) for checkpoints in runs.values()]
 
 
+def without_a_set(runs, evaluate):
+    return [evaluate(max(checkpoints, key=evaluate), 1) for checkpoints in runs.values()]
+
+
 def index_handed_over(runs, evaluate):
     return [evaluate(np.argmax([evaluate(c, 0) for c in checkpoints]), 1) for checkpoints in runs.values()]
 
@@ -166,12 +200,13 @@ def says(**changes):
 
 
 MUTANTS = {
-    "6.1": [unsorted, one_each_side, between_quartiles, top_cut, rounded_up, in_place, np.mean, np.median],
+    "6.1": [nothing_left, unsorted, one_each_side, between_quartiles, top_cut, rounded_up, in_place, np.mean, np.median],
     "6.2": [
         episodes_as_units,
         mixed,
         spread,
         over_seeds,
+        over_seeds_by_root,
         within,
         errors_averaged,
         within_twice,
@@ -179,9 +214,10 @@ MUTANTS = {
         mutate(ch06.seed_error, "returns.mean(1)", "np.median(returns, 1)"),
         mutate(ch06.seed_error, "returns.mean(1)", "(returns.max(1) + returns.min(1)) / 2"),
     ],
-    "6.3": [ninety, single_seeds, bell, own_redraws, redrawn_median, redrawn_iqm, extremes, upside_down, fractions],
-    "6.4": [strictly, ties_win, ties_left_out, means, run_by_run, turned],
-    "6.5": [released, all_seeds_best, dropped, other_set, last, value_handed_over, index_handed_over],
+    "6.3": [ninety, single_seeds, bell, own_redraws, redrawn_median, redrawn_iqm, extremes, upside_down, fractions]
+    + [seeded_redraws, sums, of_the_numbers],
+    "6.4": [strictly, ties_win, ties_left_out, means, run_by_run, turned, gap_of_means, p_value],
+    "6.5": [released, all_seeds_best, dropped, other_set, last, value_handed_over, index_handed_over, without_a_set],
     "6.6": [
         says(verdict="confirmed"),
         says(verdict="refuted"),

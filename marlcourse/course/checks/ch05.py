@@ -87,6 +87,7 @@ def check_log_p(log_p):
         (-2.144729, "the sign of log(std): dividing by std subtracts its logarithm"),
         (-4.031024, "std is not squared in the exponent: - (z - mean)^2 / (2 std^2)"),
         (-5.031024, "std is missing in the exponent: - (z - mean)^2 / (2 std^2)"),
+        (-2.612086, "the constant was taken once for the whole z: - log(2 pi) / 2 belongs to each of its entries"),
     ]
     otherwise = "first entry -(2/2)^2/2 - log 2 - .919, second -.5 - .919; then the sum"
     teach(got, torch.tensor(-3.531024), "log_p(z=[2, 1], mean=[0, 0], std=[2, 1])", known, otherwise)
@@ -429,6 +430,7 @@ def check_meta_loss(meta_loss):
         (-2 * each.sum(), episodes),
         (-2 * (log_p * mask).sum(), "steps and episodes are summed: take the mean over each episode's steps, then over them"),
         (-2 * each, "one number for each episode: take their mean"),
+        (-2 * ((log_p * mask).sum(0) / mask.sum(0)).mean(), "axis 0 holds the episodes: an episode's mean runs over axis 1"),
         (-2 * ((log_p.exp() * mask).sum(1) / mask.sum(1)).mean(), "this is p itself: the score is the gradient of log p"),
         (-2 * ((log_p * mask).sum(1) / mask.sum(1)).mean().exp(), "this is p itself: the score is the gradient of log p"),
         (-score, "improvement is missing: it says how far to go, and in which direction"),
@@ -599,6 +601,10 @@ def check_meta_round(meta_round):
     events = " ".join(watched.events)
     wanted = "collect main main main collect meta"
     hint = "D0, then exercise_updates steps of 'main', then D1 by the team that has practised, then one step of 'meta'"
+    begin = "begin with the schedule above the exercise: which of the card's tools plays D0?"
+    require(
+        len(watched.events) > 0, "meta_round(team, ctx) did nothing with ctx: nobody played, nothing was learned.", hint=begin
+    )
     require(events == wanted, f"meta_round did: {events or 'nothing'}; expected: {wanted}.", hint=hint)
     kinds = [kind for kind, _ in watched.used]
     require(

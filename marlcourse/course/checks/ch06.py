@@ -8,6 +8,7 @@ from itertools import product
 from numbers import Real
 
 import numpy as np
+import scipy
 import torch
 
 from marlcourse.course import evidence_study as study
@@ -69,7 +70,14 @@ def iqm(x):
 def check_iqm(iqm):
     x = np.array([9.0, 1.0, 3.0, 100.0, 2.0, 5.0, 4.0, 8.0])
     given = x.copy()
-    got = iqm(given)
+    with warnings.catch_warnings():  # the mean of an empty slice is told by the next line
+        warnings.simplefilter("ignore")
+        got = iqm(given)
+    require(
+        not (isinstance(got, (float, np.floating)) and np.isnan(got)),
+        "iqm([9, 1, 3, 100, 2, 5, 4, 8]) returned nan: it took the mean of no score at all.",
+        hint="a quarter goes at *each* end, not a half: four of the eight scores are left",
+    )
     known = [
         (16.5, "this is the mean: nothing was set aside"),
         (4.5, "this is the median: only the two middle scores are left; keep the whole middle half"),
@@ -135,6 +143,7 @@ def check_seed_error(seed_error):
         (10.0, "this is the spread of the seeds; the error of their mean is smaller by the root of 3"),
         (returns.mean(1).std() / 3**0.5, "the spread of a sample divides by n - 1, here 2, and not by 3: ddof=1"),
         (returns.mean(0).std(ddof=1) / 2**0.5, "the means run over the seeds here: axis 1 holds the episodes"),
+        (returns.mean(0).std(ddof=1) / 3**0.5, "the means run over the seeds here: axis 1 holds the episodes"),
         (returns.std(1, ddof=1).mean() / 3**0.5, "this is the spread within a seed; how far apart are the seeds?"),
         (2.0, "these are the errors of single seeds, averaged; how far apart are the seeds?"),
         ((100 / 3 + 8 / 6) ** 0.5, "the spread of the seeds' means holds the noise of their episodes already: add nothing"),
@@ -185,6 +194,8 @@ def wrong_intervals(x, indices):
             np.percentile(redrawn.mean(0), outer),
             "the mean runs over the redraws, or over all: one mean for each row, `mean(1)`",
         ),
+        (np.percentile(redrawn.sum(1), outer), "these are percentiles of sums: the task asks for means"),
+        (np.percentile(indices, outer), "these are percentiles of the seeds' numbers: x[indices] are their scores"),
         ([means.mean() - bell, means.mean() + bell], "this assumes a bell: the percentile interval reads the means themselves"),
     ]
 
@@ -226,6 +237,12 @@ def check_bootstrap_interval(bootstrap_interval):
         raise
     call = "bootstrap_interval([1, 2, 6], all 27 redraws, ten times each)"
     expect(got, (1.0, 6.0), call=call, hint=meant(got, wrong_intervals(x, indices), by_hand))
+    for k, score in enumerate(x):
+        require(
+            pair(bootstrap_interval(x.copy(), np.full((50, 3), k))) == (score, score),
+            f"All 50 redraws were seed {k} three times, score {score:g}, and the interval is not ({score:g}, {score:g}).",
+            hint="the redraws are handed over in `indices`: no redraws of your own",
+        )
     x = np.array([1.0, 2.0, 6.0, 10.0, 11.0, 15.0, 20.0, 40.0])
     indices = np.random.default_rng(0).integers(0, 8, (400, 8))
     got = pair(bootstrap_interval(x.copy(), indices))
@@ -272,11 +289,14 @@ def check_improvement(improvement):
         raise
     same_length = np.array([1.0, 1.0, 1.0]), np.array([0.0, 0.0, 100.0])
     by_mean = "this compares two means; how often does a single run win?"
+    equal = np.asarray(improvement(*same_length), float)
+    if equal.shape == () and np.isclose(equal, scipy.stats.mannwhitneyu(*same_length).pvalue):
+        by_mean = "this is a p-value; the share of pairs is U / (n m), and U is the test's `statistic`"
     if isinstance(got, (int, float, np.number)) and got == 1:  # both mistakes give 1 here; equal lengths tell them apart
         by_mean = paired if np.isclose(np.asarray(improvement(*same_length), float), 2 / 3).all() else by_mean
     known = [
         (3 / 6, "a tie counts one half, not nothing"),
-        (4 / 6, "a tie counts one half, not one"),
+        (4 / 6, "a tie counts one half, not one" if equal.shape == () and np.isclose(equal, 2 / 3) else by_mean),
         (2.5 / 6, "this is the probability that Y is above X, or the tie was taken away instead of counted one half"),
         (3.5, "divide by the number of pairs"),
         (3 / 5, "a tie is a pair too: half a win out of six pairs"),
@@ -312,7 +332,7 @@ class Table:
     def __init__(self, returns):
         self.returns = returns
 
-    def __call__(self, checkpoint, episode_set):
+    def __call__(self, checkpoint, episode_set=None):
         wrong = None
         if isinstance(checkpoint, (int, np.integer)):
             wrong = "the place of a checkpoint in its list", "take the checkpoint that stands at that place out of the list"
@@ -322,6 +342,11 @@ class Table:
             wrong = "a list", "one checkpoint of the seed's list at a time"
         if wrong is not None:
             require(False, f"evaluate was given {wrong[0]}, {checkpoint}: it takes the checkpoint itself.", hint=wrong[1])
+        require(
+            episode_set is not None,
+            "evaluate(checkpoint) was called without a set of episodes.",
+            hint="evaluate takes two arguments, and `key` hands over one: wrap it, key=lambda c: evaluate(c, ...)",
+        )
         require(
             episode_set in (0, 1),
             f"evaluate(checkpoint, {episode_set!r}): the second argument names a set of episodes.",
