@@ -11,12 +11,14 @@ its 100 steps: about 2,000 updates. In the game as described a trained team is d
 The share spent outside tensor work comes from a short profiled stretch after the run: the time in which no operator of
 PyTorch ran. The profiler slows operators more than Python, so the true share is somewhat larger. On a virtual machine
 ``core_seconds_taken_away`` says how long its host let the cores wait for others (steal time): more than a few, and the run
-was not one on two idle cores.
+was not one on two idle cores. ``gflops_of_a_fixed_product`` (lowest, median, highest over the evaluations) is the rate of one
+fixed product of matrices with the same threads: a machine that is shared changes its speed without showing it anywhere else.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 import time
 
 import torch
@@ -51,6 +53,22 @@ class Clock:
         setattr(owner, method, timed)
 
 
+class Speed(mc.Callback):
+    """How quick the machine is along the run: one fixed matrix product, its median rate at every evaluation."""
+
+    def __init__(self):
+        self.gflops: list[float] = []
+        self.factors = torch.randn(192, 6464), torch.randn(6464, 64)
+
+    def on_evaluation(self, trainer, row) -> None:
+        seconds = []
+        for _ in range(25):
+            start = time.perf_counter()
+            torch.mm(*self.factors)
+            seconds.append(time.perf_counter() - start)
+        self.gflops.append(2e-9 * 192 * 6464 * 64 / statistics.median(seconds))
+
+
 def outside_operators(trainer: mc.Trainer, steps: int = 2_000) -> float:
     """The share of a stretch of training in which no operator ran."""
     with profile(activities=[ProfilerActivity.CPU]) as record:
@@ -66,7 +84,8 @@ def measure(options: dict, steps: int, seed: int = 0) -> dict[str, object]:
     env = mc.make("lumberjacks", num_envs=8, device="cpu", seed=seed, **options)
     config = mc.QMIX.Config.preset("pymarl", updates_per_collect=8, batch_size=32)
     algorithm = mc.QMIX(env.spec, config, seed=seed)
-    trainer = mc.Trainer(env, algorithm, seed=seed)
+    speed = Speed()
+    trainer = mc.Trainer(env, algorithm, seed=seed, callbacks=[speed])
     clock = Clock()
     clock.watch(trainer.context.collector, "collect", "collecting")
     clock.watch(trainer.context.buffer, "add", "storing")
@@ -80,6 +99,7 @@ def measure(options: dict, steps: int, seed: int = 0) -> dict[str, object]:
     return {
         "seconds": round(run.wall_time, 1),
         "core_seconds_taken_away": round(others, 1),
+        "gflops_of_a_fixed_product": [round(f(speed.gflops)) for f in (min, statistics.median, max)],
         "split": split | {"the rest": round(run.wall_time - sum(clock.seconds.values()), 1)},
         "env_steps": trainer.env_steps,
         "updates": trainer.context.updates_done,

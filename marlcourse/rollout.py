@@ -46,7 +46,7 @@ class Collector:
         ones), or ``steps`` steps in every world: there, unfinished episodes go on at the next call from ``carry0``.
         Default: one episode per world.
         """
-        env, algorithm = self.env, self.algorithm
+        env, algorithm, device = self.env, self.algorithm, self.algorithm.device
         if steps is None:
             share = self.share(env.num_envs if episodes is None else episodes)
             self.live, horizon = None, share * env.spec.episode_limit
@@ -59,20 +59,20 @@ class Collector:
         before: list[Observation] = []  # what was acted on
         after: list[Observation] = []  # what came of it: the true final observation where an episode ends
         played: list[dict[str, Tensor]] = []
-        ended = torch.zeros(env.num_envs, dtype=torch.long, device=algorithm.device)
-        look_every = 1 if algorithm.device.type == "cpu" else 16  # asking the GPU whether all are done costs a wait
+        ended = torch.zeros(env.num_envs, dtype=torch.long, device=device)
+        look_every = 1 if device.type == "cpu" else 16  # asking the GPU whether all are done costs a wait
 
         for t in range(horizon):
             with torch.inference_mode():
                 action = algorithm.act(observation, carry, explore, self.generator)
             step = env.step(action.actions.to(env.device))
-            nxt = observation_to(step.observation, algorithm.device)
-            terminated, truncated = step.terminated.to(algorithm.device), step.truncated.to(algorithm.device)
+            nxt = observation_to(step.observation, device)
+            terminated, truncated = step.terminated.to(device), step.truncated.to(device)
             done = terminated | truncated
             before.append(observation)
             after.append(nxt)
             idle = torch.zeros_like(done) if share is None else ended >= share
-            record = {"actions": action.actions, "reward": step.reward.to(algorithm.device)}
+            record = {"actions": action.actions, "reward": step.reward.to(device)}
             record |= {"terminated": terminated, "truncated": truncated, "idle": idle}
             record |= {} if action.log_prob is None else {"log_prob": action.log_prob}
             played.append(record | {f"extras.{k}": v for k, v in action.extras.items()})
@@ -81,8 +81,8 @@ class Collector:
             carry = action.carry
             if share is not None and t % look_every == look_every - 1 and bool((ended >= share).all()):
                 break
-            if share != 1 and (algorithm.device.type != "cpu" or bool(again.any())):
-                fresh = observation_to(env.reset(where=again.to(env.device)), algorithm.device)
+            if share != 1 and (device.type != "cpu" or bool(again.any())):
+                fresh = observation_to(env.reset(where=again.to(env.device)), device)
                 carry, nxt = where(again, initial, carry), fresh
             observation = nxt
         if steps is not None:

@@ -80,7 +80,7 @@ class GRUSequence(torch.autograd.Function):
         d = d.flatten(0, 1)
         du, dc = d.t() @ h[:-1].flatten(0, 1), d.sum(0)
         torch.mul(g[1:], to_n, out=dm)  # d is [dr dz dn] from here on
-        return (d @ w).view_as(x), g[0], d.t() @ x.flatten(0, 1), du, d.sum(0), dc
+        return (d @ w).view_as(x), g[0], d.t() @ x.flatten(0, 1), du, torch.cat([dc[: -h.shape[-1]], dm.sum((0, 1))]), dc
 
 
 class GRU(nn.GRU):
