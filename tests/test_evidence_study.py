@@ -58,6 +58,12 @@ def test_probability_of_improvement_by_hand():
     assert study.improvement_rows(x, y).tolist() == pytest.approx(rows)
 
 
+def test_after_a_stop_coverage_says_how_many_experiments_it_has(monkeypatch):
+    monkeypatch.setattr(study, "stoppable", lambda rows, name: rows[:7])
+    held, done = study.coverage(3, trials=100, resamples=20)
+    assert done == 7 and (7 * held) % 1 == pytest.approx(0)
+
+
 def test_three_seeds_hold_the_truth_in_three_of_four():
     held, done = study.coverage(3, trials=2000, resamples=300)
     assert held == pytest.approx(0.75, abs=0.03) and done == 2000

@@ -289,11 +289,11 @@ def plot_broken(curves: Mapping[str, dict] | None = None):
             number = panel["seeds"]
             runs = f"{number} seeds" if number > 1 else "1 run, nothing in it is random"
             ax.set_title(f"{letter})   {panel['world']}, {runs}", fontsize=11)
-            if letter in "bg":  # curves everywhere: room for the legend above them
+            crowded = letter in "bg"  # curves everywhere: room for the legend above them
+            if crowded:
                 low, high = ax.get_ylim()
                 ax.set_ylim(low, high + 0.65 * (high - low))
-            where = "upper left" if letter in "bg" else "best"
-            ax.legend(fontsize=9, loc=where, frameon=True, framealpha=0.85, edgecolor="none")
+            ax.legend(fontsize=9, loc="upper left" if crowded else "best", frameon=True, framealpha=0.85, edgecolor="none")
         figure.suptitle(
             "Ten curves; each run or report has one fault\nlines: median, bands: quartiles of the seeds", x=0.01, ha="left"
         )
