@@ -7,7 +7,8 @@ Axis order everywhere: **B** rows or parallel worlds, **T** steps, **N** agents,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -19,8 +20,7 @@ from .spec import Box, Discrete, EnvSpec, Observation, Step, VecEnv  # noqa: F40
 
 
 class Action(NamedTuple):
-    """What :meth:`Algorithm.act` returns: actions [B,N] long or [B,N,D] float, the next carry, log_prob [B,N] | None and
-    extras {name: [B,...]}."""
+    """What :meth:`Algorithm.act` returns: actions [B,N] | [B,N,D], the next carry, log_prob [B,N], extras {name: [B,...]}."""
 
     actions: Tensor
     carry: dict[str, Tensor]
@@ -33,9 +33,11 @@ def where(condition: Tensor, a: dict[str, Tensor], b: dict[str, Tensor]) -> dict
     return {k: torch.where(condition.view(-1, *[1] * (a[k].dim() - 1)), a[k], b[k]) for k in a}
 
 
-def map_tensors(f: Callable[[Tensor], Tensor], value: Any) -> Any:
-    """Apply ``f`` to a tensor, or to each tensor of a dict; None stays None."""
-    return {k: f(v) for k, v in value.items()} if isinstance(value, dict) else None if value is None else f(value)
+def map_tensors(f: Callable[..., Tensor], value: Any, *same: Any) -> Any:
+    """Apply ``f`` to a tensor, or to each tensor of a dict, and to what the ``same`` values hold there; None stays None."""
+    if isinstance(value, dict):
+        return {k: f(v, *(other[k] for other in same)) for k, v in value.items()}
+    return None if value is None else f(value, *same)
 
 
 @dataclass
@@ -67,9 +69,11 @@ class EpisodeBatch:
     log_prob: Tensor | None = None
     carry0: dict[str, Tensor] | None = None
     extras: dict[str, Tensor] = field(default_factory=dict)
+    together = None  # not a field: (the rows these were sampled with, where these stand among them, what networks made of all)
 
-    def _map(self, f: Callable[[str, Tensor], Tensor]) -> EpisodeBatch:
-        return EpisodeBatch(**{n: map_tensors(lambda t, n=n: f(n, t), v) for n, v in vars(self).items()})
+    def _map(self, f: Callable[..., Tensor], *same: EpisodeBatch) -> EpisodeBatch:
+        names = [x.name for x in fields(self)]
+        return EpisodeBatch(**{n: map_tensors(partial(f, n), *(getattr(b, n) for b in (self, *same))) for n in names})
 
     def to(self, device: torch.device | str) -> EpisodeBatch:
         """The same rows on another device (``length`` stays on the host)."""
@@ -105,11 +109,19 @@ class EpisodeBatch:
 
     def split(self, rows: int | None) -> Iterator[EpisodeBatch]:
         """Pieces of at most ``rows`` rows (None: one piece), each trimmed to its own longest row."""
-        if rows is None or rows >= len(self):
-            yield self
-        else:
-            for start in range(0, len(self), rows):
-                yield self[start : start + rows]
+        for start in range(0, len(self), rows or len(self)):
+            yield self if (rows or len(self)) >= len(self) else self[start : start + rows]
+
+    def seen_by(self, name: str, network: nn.Module, see: Callable[[EpisodeBatch], Tensor]) -> Tensor:
+        """``see(self)`` [R,T,...]: what a network at rest makes of these rows. ``name`` says which question that is: at the
+        first call all rows sampled together are seen at once, which is cheaper, and again only once the network has changed."""
+        if self.together is None or torch.is_grad_enabled():
+            return see(self)
+        rows, place, found = self.together
+        numbers = torch.cat([x.flatten() for x in (*network.parameters(), *network.buffers(), self.reward[:0])])
+        if name not in found or not torch.equal(found[name][0], numbers):
+            found[name] = numbers, see(rows)
+        return found[name][1][place : place + len(self), : self.reward.shape[1]]
 
 
 class Algorithm(nn.Module):
@@ -131,8 +143,7 @@ class Algorithm(nn.Module):
         self.spec, self.config, self.seed = spec, self.Config() if config is None else config, whole("seed", seed)
         if not isinstance(self.config, self.Config):
             raise TypeError(f"config must be a {type(self).__name__}.Config, not {type(config).__name__}.")
-        self.env_steps, self.own_parts = 0, tuple(sorted(parts))
-        self._parts = parts
+        self.env_steps, self.own_parts, self._parts = 0, tuple(sorted(parts)), parts
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(self.seed)  # the CPU's alone: networks are made there, then moved
             self.build()
@@ -173,9 +184,8 @@ class Algorithm(nn.Module):
     def make_optimizer(self, *modules: nn.Module, lr: float | None = None) -> torch.optim.Optimizer:
         """``config.optimizer`` at ``lr`` (default ``config.lr``) for these networks; RMSprop with PyMARL's eps 1e-5."""
         parameters = [p for m in modules for p in m.parameters() if p.requires_grad]
-        kind = self.config.optimizer
-        extra = {"alpha": 0.99, "eps": 1e-5} if kind is torch.optim.RMSprop else {}
-        return kind(parameters, lr=self.config.lr if lr is None else lr, **extra)
+        extra = {"alpha": 0.99, "eps": 1e-5} if self.config.optimizer is torch.optim.RMSprop else {}
+        return self.config.optimizer(parameters, lr=self.config.lr if lr is None else lr, **extra)
 
     def iterate(self, ctx) -> dict[str, Tensor]:
         """One round: collect, store, update. On-policy algorithms and papers with a schedule of their own override it."""

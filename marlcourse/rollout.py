@@ -82,8 +82,8 @@ class Collector:
             if share is not None and t % look_every == look_every - 1 and bool((ended >= share).all()):
                 break
             if share != 1 and (device.type != "cpu" or bool(again.any())):
-                fresh = observation_to(env.reset(where=again.to(env.device)), device)
-                carry, nxt = where(again, initial, carry), fresh
+                nxt = observation_to(env.reset(where=again.to(env.device)), device)
+                carry = where(again, initial, carry)
             observation = nxt
         if steps is not None:
             self.live = (observation, carry)
@@ -98,8 +98,8 @@ class Collector:
         real = ~stacked.pop("idle")
         stops = stacked["terminated"] | stacked["truncated"] | torch.cat([~real[:, 1:], torch.ones_like(real[:, :1])], 1)
         world, last = (stops & real).cpu().nonzero(as_tuple=True)  # on the host: the one wait for a GPU
-        first_of_world = torch.cat([torch.ones(1, dtype=torch.bool), world[1:] != world[:-1]])
-        start = torch.where(first_of_world, 0, torch.cat([torch.zeros(1, dtype=torch.long), last[:-1] + 1]))
+        start = torch.where(world == world.roll(1), last.roll(1) + 1, 0)  # after the row before, or at a world's first step
+        start[0] = 0
         length = last - start + 1
         ends, slot = last.unique(return_inverse=True)  # the few moments at which some row ends
         world, start, end, slot = (x.to(device) for x in (world, start, length, slot))
@@ -146,37 +146,33 @@ class EpisodeBuffer:
 
     def _allocate(self, batch: EpisodeBatch) -> EpisodeBatch:
         def storage(name: str, t: Tensor) -> Tensor:
-            if name == "length":
-                return torch.zeros(self.capacity, dtype=torch.long)
-            steps = [] if name == "carry0" else [self.spec.episode_limit + (name in ("obs", "state", "avail"))]
-            return torch.zeros(self.capacity, *steps, *t.shape[1 + len(steps) :], dtype=t.dtype, device=self.device)
+            steps = [] if name in ("length", "carry0") else [self.spec.episode_limit + (name in ("obs", "state", "avail"))]
+            device = "cpu" if name == "length" else self.device
+            return torch.zeros(self.capacity, *steps, *t.shape[1 + len(steps) :], dtype=t.dtype, device=device)
 
         return batch._map(storage)
 
     def add(self, batch: EpisodeBatch) -> None:
         """Store rows; the oldest make room."""
         self.rows = self.rows or self._allocate(batch)
-        keep = slice(max(0, len(batch) - self.capacity), len(batch))
-        slots = torch.arange(self.added + keep.start, self.added + keep.stop) % self.capacity
+        kept = min(len(batch), self.capacity)
+        slots = torch.arange(self.added + len(batch) - kept, self.added + len(batch)) % self.capacity
 
-        def put(name: str, t: Tensor) -> Tensor:
-            store = getattr(self.rows, name)
-            if isinstance(store, dict):
-                store = next(s for k, s in store.items() if getattr(batch, name)[k] is t)
+        def put(name: str, t: Tensor, store: Tensor) -> Tensor:
+            there, t = slots.to(store.device), t[-kept:].to(store.device)
             if name in ("length", "carry0"):
-                store[slots.to(store.device)] = t[keep].to(store.device)
+                store[there] = t
             else:
-                steps = t.shape[1]
-                store[slots.to(store.device), :steps] = t[keep].to(store.device)
-                store[slots.to(store.device), steps:] = name == "avail"
-            return t
+                store[there, : t.shape[1]] = t
+                store[there, t.shape[1] :] = name == "avail"
+            return store
 
-        batch._map(put)
+        batch._map(put, self.rows)
         self.added += len(batch)
 
-    def sample(self, rows: int, generator: torch.Generator) -> EpisodeBatch:
-        """``rows`` different rows, each equally likely, trimmed to the longest of them."""
-        return self.rows[torch.randperm(len(self), generator=generator)[:rows]]
+    def sample(self, rows: int, generator: torch.Generator, times: int = 1) -> EpisodeBatch:
+        """``rows`` different rows, each equally likely, trimmed to the longest of them; ``times``: draw after draw."""
+        return self.rows[torch.cat([torch.randperm(len(self), generator=generator)[:rows] for _ in range(times)])]
 
 
 class Context:
@@ -204,11 +200,17 @@ class Context:
         return batch
 
     def updates(self) -> Iterator[EpisodeBatch]:
-        """``config.updates_per_collect`` sampled batches; none until the buffer holds ``config.batch_size`` rows."""
-        config = self.algorithm.config
-        if len(self.buffer) >= config.batch_size:
-            for _ in range(getattr(config, "updates_per_collect", 1)):
-                yield self.buffer.sample(config.batch_size, self.generator).to(self.algorithm.device)
+        """``config.updates_per_collect`` sampled batches; none until the buffer holds ``config.batch_size`` rows. On a CPU
+        small ones are sampled several at a time, for :meth:`EpisodeBatch.seen_by`."""
+        config, device, spec = self.algorithm.config, self.algorithm.device, self.algorithm.spec
+        size, left = config.batch_size, getattr(config, "updates_per_collect", 1)
+        at_once = max(1, 512 // (size * spec.n_agents)) if device.type == "cpu" else 1  # larger passes cost no less a row
+        while left > 0 and len(self.buffer) >= size:
+            rows, found = self.buffer.sample(size, self.generator, min(at_once, left)).to(device), {}
+            for place in range(0, len(rows), size):
+                batch, left = rows[place : place + size], left - 1
+                batch.together = rows, place, found
+                yield batch
 
     def step(self, name: str, loss, batch: EpisodeBatch | None = None) -> dict[str, Tensor]:
         """One step of the optimiser ``name``: on a loss tensor, or on a loss function and its batch.
@@ -219,19 +221,14 @@ class Context:
         optimizer, config = self.optimizers[name], self.algorithm.config
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         optimizer.zero_grad()
-        value, metrics = loss, {}
-        if batch is None:
-            self._refuse_nan(f"{name} loss", loss)
-            loss.backward(inputs=parameters)
-        else:
-            value, total = 0.0, batch.mask.sum()
-            for chunk in batch.split(getattr(config, "chunk_rows", None)):
-                part, logged = loss(chunk)
-                share = chunk.mask.sum() / total
-                self._refuse_nan(f"{name} loss", part)
-                (part * share).backward(inputs=parameters)
-                value = value + part.detach() * share
-                metrics = {k: metrics.get(k, 0.0) + v.detach() * share for k, v in logged.items()}
+        chunks = () if batch is None else batch.split(getattr(config, "chunk_rows", None))
+        parts = ((*loss(chunk), chunk.mask.sum() / batch.mask.sum()) for chunk in chunks)
+        value, metrics = 0.0, {}
+        for part, logged, share in [(loss, {}, 1.0)] if batch is None else parts:
+            self._refuse_nan(f"{name} loss", part)
+            (part * share).backward(inputs=parameters)
+            value = value + part.detach() * share
+            metrics = {k: metrics.get(k, 0.0) + v.detach() * share for k, v in logged.items()}
         norm = torch.nn.utils.clip_grad_norm_(parameters, getattr(config, "grad_clip", None) or float("inf"))
         self._refuse_nan(f"{name} gradient", norm)  # a finite loss can have an infinite slope: the root at 0
         optimizer.step()

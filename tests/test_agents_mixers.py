@@ -14,7 +14,8 @@ import marlcourse as mc
 from marlcourse.core import Discrete, EnvSpec
 from marlcourse.nets.agents import GRU, GRUSequence, InputLayer, RecurrentAgent, previous_actions
 from marlcourse.nets.critics import FreeMixer
-from marlcourse.nets.mixers import MonotonicMixer, SumMixer
+from marlcourse.nets.mixers import MonotonicMixer
+from marlcourse.nets.simple_mixer import SumMixer
 from marlcourse.nets.small import FeedForwardAgent
 
 _spec = importlib.util.spec_from_file_location("worlds_for_tests", Path(__file__).with_name("worlds_for_tests.py"))

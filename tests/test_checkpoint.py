@@ -21,7 +21,7 @@ from marlcourse import checkpoint
 from marlcourse.core import Algorithm, Config
 from marlcourse.exploration import epsilon_greedy
 from marlcourse.nets.agents import RecurrentAgent, previous_actions
-from marlcourse.nets.mixers import SumMixer
+from marlcourse.nets.simple_mixer import SumMixer
 from marlcourse.targets import masked_mean
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -13,7 +13,8 @@ import marlcourse as mc
 from marlcourse.credit import credit, inputs_of, monotonic_slope
 from marlcourse.meters import measure_credit, pooled_percentiles
 from marlcourse.nets.critics import FreeMixer
-from marlcourse.nets.mixers import MonotonicMixer, SumMixer
+from marlcourse.nets.mixers import MonotonicMixer
+from marlcourse.nets.simple_mixer import SumMixer
 
 _spec = importlib.util.spec_from_file_location("worlds_for_tests", Path(__file__).with_name("worlds_for_tests.py"))
 helpers = importlib.util.module_from_spec(_spec)

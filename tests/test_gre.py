@@ -12,7 +12,8 @@ from torch import nn
 import marlcourse as mc
 from marlcourse.credit import monotonic_slope
 from marlcourse.exploration import constant
-from marlcourse.nets.mixers import MonotonicMixer, SumMixer
+from marlcourse.nets.mixers import MonotonicMixer
+from marlcourse.nets.simple_mixer import SumMixer
 from marlcourse.rollout import Context
 
 _spec = importlib.util.spec_from_file_location("worlds_for_tests", Path(__file__).with_name("worlds_for_tests.py"))

@@ -8,8 +8,7 @@ from torch import nn
 import marlcourse as mc
 from marlcourse.core import Discrete, EnvSpec
 from marlcourse.credit import credit
-from marlcourse.nets.mixers import SumMixer
-from marlcourse.nets.simple_mixer import SimpleMixer
+from marlcourse.nets.simple_mixer import SimpleMixer, SumMixer
 
 SPEC = EnvSpec("small", 3, 5, 6, 10, Discrete(4))
 

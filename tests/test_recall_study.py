@@ -83,7 +83,7 @@ def test_a_team_that_remembers_earns_one_and_wiped_a_quarter():
 
 def test_what_a_team_says_in_room_two():
     """The hand-made team's utilities are the colour it saw; with a mixer that sums, Q_tot counts the right doors."""
-    from marlcourse.nets.mixers import SumMixer
+    from marlcourse.nets.simple_mixer import SumMixer
 
     summed = type("Summed", (mc.QMIX,), {"default_mixer": lambda self: SumMixer()})
     q, table = recall.room_two(recall.train("hand-made", team=summed, agent=Reads, seeds=range(2), updates=1, lr=1e-6), 1)

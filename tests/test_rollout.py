@@ -103,20 +103,21 @@ def check_rows(batch):
         assert torch.equal(batch.extras["count"][row, :length], batch.extras["count"][row, 0] + torch.arange(length))
 
 
-def test_every_world_plays_its_share_of_whole_episodes():
-    play = collector(worlds=6)
+@pytest.mark.parametrize("worlds", [1, 6])
+def test_every_world_plays_its_share_of_whole_episodes(worlds):
+    play = collector(worlds=worlds)
     batch = play.collect(episodes=18)
     check_rows(batch)
     assert len(batch) == 18 and batch.carry0 is None
     world, episode = batch.obs[:, 0, 0, 0].tolist(), batch.obs[:, 0, 0, 1].tolist()
-    assert list(zip(world, episode)) == [(w, e) for w in range(6) for e in range(3)]  # none skipped, none favoured
+    assert list(zip(world, episode)) == [(w, e) for w in range(worlds) for e in range(18 // worlds)]  # none skipped
     ends = torch.stack([batch.terminated, batch.truncated])[:, torch.arange(18), batch.length - 1]
     assert ends.any(0).all() and ends[0].any() and ends[1].any()  # whole ones, of both kinds of ending
     assert torch.equal(ends[1], (batch.length == LIMIT) & ~ends[0])
     assert len(set(batch.length.tolist())) > 2
     assert (batch.obs[:, 0, 0, 2] == 0).all() and (batch.extras["count"][:, 0] == 0).all()
     again = play.collect()  # the default: one each
-    assert len(again) == 6
+    assert len(again) == worlds
 
 
 def test_shares_are_equal_although_short_episodes_end_first():

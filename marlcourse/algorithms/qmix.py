@@ -97,7 +97,7 @@ class QMIX(Algorithm):
 
     def next_utilities(self, q: Tensor, batch: EpisodeBatch) -> Tensor:
         """Qbar_i(tau'_i, argmax_u Q_i(tau'_i, u)) at the true next observations: [B,T,N]."""
-        q_target = self.utilities(self.target_agent, batch)[:, 1:]
+        q_target = batch.seen_by("q_target", self.target_agent, lambda rows: self.utilities(self.target_agent, rows)[:, 1:])
         best = (q[:, 1:] if self.config.double_q else q_target).argmax(-1, keepdim=True)
         return q_target.gather(-1, best).squeeze(-1)
 

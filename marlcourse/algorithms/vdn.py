@@ -8,7 +8,7 @@ Deviates from the paper as PyMARL does: parameters are shared between agents, an
 
 from __future__ import annotations
 
-from ..nets.mixers import SumMixer
+from ..nets.simple_mixer import SumMixer
 from .qmix import QMIX
 
 

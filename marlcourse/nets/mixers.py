@@ -9,13 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class SumMixer(nn.Module):
-    """VDN: Q_tot = Q_1 + ... + Q_N."""
-
-    def forward(self, q: Tensor, state: Tensor) -> Tensor:
-        return q.sum(-1)
-
-
 def hypernet(state_dim: int, out: int, layers: int, hidden: int) -> nn.Module:
     """A network that writes another network's weights: one linear layer, or Linear - ReLU - Linear."""
     if layers == 1:

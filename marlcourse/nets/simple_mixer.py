@@ -1,4 +1,4 @@
-"""QMIX-simple's mixer: a monotone function of the sum of utilities."""
+"""Mixers that see nothing of the utilities but their sum: VDN's and QMIX-simple's."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .mixers import hypernet
+
+
+class SumMixer(nn.Module):
+    """VDN: Q_tot = Q_1 + ... + Q_N."""
+
+    def forward(self, q: Tensor, state: Tensor) -> Tensor:
+        return q.sum(-1)
 
 
 class SimpleMixer(nn.Module):
