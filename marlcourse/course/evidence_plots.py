@@ -172,7 +172,7 @@ def plot_standard_error(
         ax.plot(list(drawn), list(drawn.values()), "o", color=BLUE, label=label)
         ax.plot(episodes, of_one / np.sqrt(episodes), color=INK, lw=1.3, label="std of one episode / √episodes")
         ax.axhspan(*around, color=ORANGE, alpha=0.12, lw=0)
-        ax.axhline(between, color=ORANGE, ls=(0, (6, 2)), label=f"spread between {seeds} seeds, band: how sure it is")
+        ax.axhline(between, color=ORANGE, ls=(0, (6, 2)), label=f"spread between {seeds} seeds, band: its 95 % interval")
         ax.set_xscale("log", base=2)
         ax.set_yscale("log", base=2)
         ticks = [2, 4, 8, 16, 32, 64]
@@ -182,7 +182,7 @@ def plot_standard_error(
         ax.set(
             xlabel="greedy episodes in one evaluation",
             ylabel="standard deviation of the mean return",
-            title=f"What more episodes buy\none trained team (1 seed) on {WORLD}; whiskers: 95 %",
+            title=f"What more episodes buy\none trained team (1 seed) on {WORLD}; whiskers, band: 95 %, if bell-shaped",
         )
         _legend(ax, 1)
     return ax
@@ -278,7 +278,8 @@ def plot_broken(curves: Mapping[str, dict] | None = None):
         for ax, (letter, panel) in zip(axes.flat, curves.items()):
             for tint, (name, (x, y)) in zip(tints, panel["lines"].items()):
                 if panel["each"]:
-                    ax.plot(x, y.T, color=tint, lw=0.8, alpha=0.55)
+                    ax.plot(x, y.T, color=tint, lw=0.8, alpha=0.55)[0].set_label(name)
+                    name = "median of the lines"
                 elif len(y) > 1:
                     ax.fill_between(x, *np.nanpercentile(y, [25, 75], axis=0), color=tint, alpha=0.18, lw=0)
                 ax.plot(x, np.nanmedian(y, 0), color=tint, label=name)
@@ -292,6 +293,7 @@ def plot_broken(curves: Mapping[str, dict] | None = None):
             crowded = letter in "bg"  # curves everywhere: room for the legend above them
             if crowded:
                 low, high = ax.get_ylim()
+                ax.set_yticks([tick for tick in ax.get_yticks() if low <= tick <= high])  # none where only the legend is
                 ax.set_ylim(low, high + 0.65 * (high - low))
             ax.legend(fontsize=9, loc="upper left" if crowded else "best", frameon=True, framealpha=0.85, edgecolor="none")
         figure.suptitle(

@@ -167,7 +167,7 @@ def plot(chapter: str | int | None = None, path: str | os.PathLike | None = None
             va="center",
         )
         top += height
-    ours = Line2D([], [], color="0.3", marker="o", lw=5, alpha=0.6, solid_capstyle="round", label="ours, with interval")
+    ours = Line2D([], [], color="0.3", marker="o", lw=5, alpha=0.6, solid_capstyle="round", label="ours, interval or range")
     paper = Line2D([], [], color="black", marker="|", ms=12, mew=2, lw=0, label="published")
     axes.legend(
         handles=[ours, paper] if any(row.published is not None for row in rows) else [ours],

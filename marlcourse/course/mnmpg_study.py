@@ -426,7 +426,7 @@ def ledger_rows(frame) -> list[dict]:
                 "published": "",
                 "ran": f"Lumberjacks instead of StarCraft II, {steps:,} environment steps{reduced}, one update per episode",
                 "seeds": frame["seed"].nunique(),
-                "metric": f"{better} minus {worse}: greedy return over the last fifth{early}",
+                "metric": f"{better} minus {worse}: greedy return over the last fifth{early}; Student's t",
                 "ours": round(middle, 2),
                 "low": round(low, 2),
                 "high": round(high, 2),

@@ -194,6 +194,30 @@ def index_handed_over(runs, evaluate):
     return [evaluate(np.argmax([evaluate(c, 0) for c in checkpoints]), 1) for checkpoints in runs.values()]
 
 
+def written_down(runs, evaluate):  # what the hint of the check says
+    return [4.0, -2.0, 1.0]
+
+
+def by_place(runs, evaluate):
+    return [evaluate(max(runs[s], key=lambda c: evaluate(c, 0)), 1) for s in range(len(runs))]
+
+
+def first_two(runs, evaluate):
+    return [evaluate(max(checkpoints[:2], key=lambda c: evaluate(c, 0)), 1) for checkpoints in runs.values()]
+
+
+def early_return(runs, evaluate):
+    return ch06.fair_scores(runs, evaluate)[:1]
+
+
+def averaged(runs, evaluate):
+    return float(np.mean(ch06.fair_scores(runs, evaluate)))
+
+
+def by_seed(runs, evaluate):
+    return dict(zip(runs, ch06.fair_scores(runs, evaluate)))
+
+
 def says(**changes):
     """A reading with some answers changed."""
     return lambda: {**ch06.reading(), **changes}
@@ -217,7 +241,8 @@ MUTANTS = {
     "6.3": [ninety, single_seeds, bell, own_redraws, redrawn_median, redrawn_iqm, extremes, upside_down, fractions]
     + [seeded_redraws, sums, of_the_numbers],
     "6.4": [strictly, ties_win, ties_left_out, means, run_by_run, turned, gap_of_means, p_value],
-    "6.5": [released, all_seeds_best, dropped, other_set, last, value_handed_over, index_handed_over, without_a_set],
+    "6.5": [released, all_seeds_best, dropped, other_set, last, value_handed_over, index_handed_over, without_a_set]
+    + [written_down, by_place, first_two, early_return, averaged, by_seed],
     "6.6": [
         says(verdict="confirmed"),
         says(verdict="refuted"),

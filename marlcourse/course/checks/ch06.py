@@ -83,6 +83,8 @@ def check_iqm(iqm):
         (4.5, "this is the median: only the two middle scores are left; keep the whole middle half"),
         (27.5, "sort first: a quarter of the *scores* is set aside, not of the places in the array"),
         (31 / 6, "a quarter of eight scores is two, at each end"),
+        (21.5, "only the two lowest were set aside: the two highest go, too"),
+        (23 / 6, "only the two highest were set aside: the two lowest go, too"),
     ]
     expect(got, 5.0, call="iqm([9, 1, 3, 100, 2, 5, 4, 8])", hint=meant(got, known, "sorted 1 2 | 3 4 5 8 | 9 100"))
     require(
@@ -140,6 +142,8 @@ def check_seed_error(seed_error):
         (returns.std() / 6**0.5, "six episodes, but only three runs: episodes of one seed share its weights"),
         (10 / 2**0.5, "divide by the root of the number of seeds, 3: not of the episodes, and not of n - 1"),
         (10 / 6**0.5, "the spread is that of the seeds; divide by the root of the number of *seeds*"),
+        (10 / 3, "the spread is right; divide by the *root* of the number of seeds"),
+        (100 / 3, "this is the square of the error, a variance over the number of seeds: take its root"),
         (10.0, "this is the spread of the seeds; the error of their mean is smaller by the root of 3"),
         (returns.mean(1).std() / 3**0.5, "the spread of a sample divides by n - 1, here 2, and not by 3: ddof=1"),
         (returns.mean(0).std(ddof=1) / 2**0.5, "the means run over the seeds here: axis 1 holds the episodes"),
@@ -180,7 +184,8 @@ def wrong_intervals(x, indices):
     redrawn = x[indices]
     means, outer = redrawn.mean(1), [2.5, 97.5]
     fractions = "np.percentile counts from 0 to 100: 0.025 is a fortieth of one percent there"
-    bell = 1.96 * means.std()
+    bell, of_scores = 1.96 * means.std(), 1.96 * x.std(ddof=1) / len(x) ** 0.5
+    no_redraws = "this is the mean of the scores +- 1.96 standard errors, a bell curve: the redraws are not used"
     return [
         (np.percentile(means, [0.025, 0.975]), fractions),
         (np.percentile(means, [5, 95]), "this is the middle 90 %: leave 2.5 % on each side"),
@@ -197,6 +202,8 @@ def wrong_intervals(x, indices):
         (np.percentile(redrawn.sum(1), outer), "these are percentiles of sums: the task asks for means"),
         (np.percentile(indices, outer), "these are percentiles of the seeds' numbers: x[indices] are their scores"),
         ([means.mean() - bell, means.mean() + bell], "this assumes a bell: the percentile interval reads the means themselves"),
+        ([x.mean() - of_scores, x.mean() + of_scores], no_redraws),
+        ([redrawn.mean()] * 2, "this is one mean of all redraws: one for each row, `mean(1)`"),
     ]
 
 
@@ -299,6 +306,7 @@ def check_improvement(improvement):
         (4 / 6, "a tie counts one half, not one" if equal.shape == () and np.isclose(equal, 2 / 3) else by_mean),
         (2.5 / 6, "this is the probability that Y is above X, or the tie was taken away instead of counted one half"),
         (3.5, "divide by the number of pairs"),
+        (1 / 6, "this is the share of wins less that of losses: count wins, and half of the ties"),
         (3 / 5, "a tie is a pair too: half a win out of six pairs"),
         (1.0, by_mean),
     ]
@@ -355,6 +363,14 @@ class Table:
         return self.returns[checkpoint][episode_set]
 
 
+class Runs(dict):
+    """{seed: [checkpoint, ...]}, which tells who asks for a seed that is not there."""
+
+    def __missing__(self, seed):
+        hint = "`runs` is a dictionary, its keys are seeds and not places: go through `runs.values()`"
+        require(False, f"fair_scores asked for the checkpoints of seed {seed}; the seeds are {list(self)}.", hint=hint)
+
+
 def random_runs(g):
     values = torch.randn(4, 5, 2, generator=g, dtype=torch.double).tolist()
     runs = {seed: [f"{seed}.{k}" for k in range(5)] for seed in range(4)}
@@ -393,10 +409,22 @@ def check_fair_scores(fair_scores):
         ([6.0, -1.0, 2.0], "chosen on 1 and reported on 0: the text says validation is 0"),
     ]
     got = got.tolist() if isinstance(got, np.ndarray) and got.ndim == 1 else got
-    require(isinstance(got, (list, tuple)), "fair_scores returned no list.", hint="one score for each seed, in their order")
+    a_dict = "take the list of its values" if isinstance(got, dict) else ""
+    a_number = "is your `return` inside the loop, or did you take the mean over seeds?" if np.shape(got) == () else ""
+    require(
+        isinstance(got, (list, tuple)),
+        f"fair_scores returned no list, but {got!r}.",
+        hint=a_dict or a_number or "one score for each seed, in their order",
+    )
+    early = "is your `return` inside the loop? It ends with the first seed"
+    known.append(([4.0], early))
     hint = meant(list(got), known, "seed 0: a is chosen (10 > 6) and scores 4; seed 1: d, -2; seed 2: f, 1")
     require(len(got) == 3, f"fair_scores returned {len(got)} scores for 3 seeds: {list(got)}", hint=hint)
     expect(list(got), [4.0, -2.0, 1.0], call="fair_scores(three seeds with two checkpoints each)", hint=hint)
+    returns = {"g": (1.0, 3.0), "h": (8.0, 5.0), "i": (2.0, 9.0), "j": (-4.0, 0.5), "k": (-6.0, 7.0), "l": (-1.0, -3.0)}
+    got = fair_scores(Runs({3: ["g", "h", "i"], 7: ["j", "k", "l"]}), Table(returns))
+    hint = "other runs, and more checkpoints: the best of *all* of a seed's on set 0, whatever their number"
+    expect(list(got), [5.0, -3.0], call="fair_scores(seeds 3 and 7 with three checkpoints each)", hint=hint)
 
 
 # ------------------------------------------------------------------------------------------------ 6.6
@@ -435,8 +463,9 @@ def check_reading(reading):
     }
 
     def chosen(key, right, reasons, otherwise):  # a choice among words: a reason, and not the right word
-        hint = reasons.get(got[key], otherwise) if isinstance(got[key], str) else otherwise
-        require(got[key] in right, f'reading()["{key}"] is {got[key]!r}: not this one.', hint=hint)
+        word = got[key].strip().lower() if isinstance(got[key], str) else got[key]
+        hint = reasons.get(word, otherwise) if isinstance(word, str) else otherwise
+        require(word in right, f'reading()["{key}"] is {got[key]!r}: not this one.', hint=hint)
 
     chosen("verdict", ("no difference shown", "no difference"), verdicts, "one of: confirmed, no difference shown, refuted")
     unequal = {
