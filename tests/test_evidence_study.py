@@ -310,6 +310,24 @@ def test_the_explorer_says_who_leads(frame):
     assert "1 seed:" in pictures.plot_seeds(1, 3, "median", 20_000, frame=frame).axes[0].get_title(loc="left")
 
 
+def test_words_of_a_card_may_have_capitals_and_blanks():
+    from marlcourse.course.checks import ch06
+
+    said = {**ch06.reading(), "verdict": " No Difference Shown", "unequal": "Tuning ", "optimistic": "METRIC"}
+    ch06.check_reading.verify(lambda: said)
+    with pytest.raises(ExerciseIncomplete, match="all of \\[-3, 27\\] lies below"):
+        ch06.check_reading.verify(lambda: {**said, "verdict": "Refuted"})
+
+
+def test_the_panel_of_dropped_seeds_tells_its_lines_apart(frame):
+    axes = pictures.plot_broken(pictures.broken_curves(frame))
+    ax = next(ax for ax in axes.flat if ax.get_title(loc="left").startswith("g)"))
+    thin, thick = (next(line for line in ax.lines if line.get_label().startswith(word)) for word in ("each run", "median"))
+    assert thin.get_linewidth() < thick.get_linewidth()
+    drawn = max(np.nanmax(line.get_ydata()) for line in ax.lines)
+    assert max(ax.get_yticks()) <= drawn + 25 and max(ax.get_yticks()) < ax.get_ylim()[1] - 50  # no ticks beside the legend
+
+
 def test_the_check_of_the_script_counts_every_seed():
     from marlcourse.course.checks import ch06
 
