@@ -380,3 +380,14 @@ def test_a_percentile_that_is_read_from_a_sorted_list_is_one_too():
         return means[int(0.025 * len(means))], means[int(0.975 * len(means))]
 
     ch06.check_bootstrap_interval.verify(by_place)
+
+
+@pytest.mark.parametrize("asked", [{"seeds": 0}, {"draw": -1}, {"statistic": "mode"}, {"steps": 500}])
+def test_the_explorers_picture_refuses_what_it_cannot_draw(asked, frame):
+    with pytest.raises(ValueError, match=str(next(iter(asked.values())))):
+        pictures.plot_seeds(frame=frame, **asked)
+
+
+def test_after_a_stop_no_empty_panel_is_left(frame):
+    curves = dict(list(pictures.reporting_faults(frame).items())[:3])
+    assert [ax.get_visible() for ax in pictures.plot_broken(curves).flat] == [True] * 3 + [False] * 7

@@ -43,8 +43,8 @@ def texts(ax):
 
 def test_colours_are_unique_and_every_line_has_a_look_of_its_own():
     colours = [c.lower() for c, _, _ in style.ALGORITHMS.values()]
-    assert len(set(colours)) == len(style.ALGORITHMS) == 20
-    assert len({(m, d) for _, m, d in style.ALGORITHMS.values()}) == 20
+    assert len(set(colours)) == len(style.ALGORITHMS) == 21
+    assert len({(m, d) for _, m, d in style.ALGORITHMS.values()}) == 21
     assert not set(colours) & {c.lower() for c, _, _ in style.SPARE}
 
 
@@ -59,7 +59,7 @@ DRAWN_TOGETHER = [
     ("IQL", "VDN", "QMIX", "OW-QMIX", "CW-QMIX", "QTRAN", "random"),
     ("COMA (on-policy)", "COMA (as released)", "LICA", "random"),
     ("QMIX", "QMIX-simple", "QMIX-GRE", "random"),
-    ("QMIX", "MNMPG", "NQMIX", "random"),
+    ("QMIX", "QMIX_large", "MNMPG", "NQMIX", "random"),
     ("HAPPO", "HATRPO", "MAPPO", "IPPO", "random"),
     ("MAT", "MAT-Dec", "MAPPO", "random"),
 ]

@@ -66,7 +66,8 @@ class ClaimCard:
         """
         got = _word(result)
         expected = _word(expected)
-        print(f"Claim {self.id}: {got}. ({self.hypothesis})")
+        shown = " shown" if got == "no difference" else ""
+        print(f"Claim {self.id}: {got}{shown}. ({self.hypothesis})")
         if got != expected:
             if strict():
                 raise ClaimChanged(

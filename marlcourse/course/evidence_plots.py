@@ -111,8 +111,8 @@ def plot_triples(x, y, names: Sequence[str], steps: int, k: int = 3):
     gap, apart = x[chosen].mean(-1) - y[chosen].mean(-1), study.bars_apart(x[chosen], y[chosen])
     edges = np.linspace(gap.min(), gap.max(), 45)
     kinds = {
-        f"{names[0]} above, bars apart": (1, colour(names[0])),
-        f"{names[1]} above, bars apart": (-1, colour(names[1])),
+        f"{names[0]} above, bars (± 1 s.e.) apart": (1, colour(names[0])),
+        f"{names[1]} above, bars (± 1 s.e.) apart": (-1, colour(names[1])),
     }
     with context():
         figure, ax = _axes(size=(7.2, 4.2))
@@ -172,7 +172,9 @@ def plot_standard_error(
         ax.plot(list(drawn), list(drawn.values()), "o", color=BLUE, label=label)
         ax.plot(episodes, of_one / np.sqrt(episodes), color=INK, lw=1.3, label="std of one episode / √episodes")
         ax.axhspan(*around, color=ORANGE, alpha=0.12, lw=0)
-        ax.axhline(between, color=ORANGE, ls=(0, (6, 2)), label=f"spread between {seeds} seeds, band: its 95 % interval")
+        ax.axhline(
+            between, color=ORANGE, ls=(0, (6, 2)), label=f"spread of the scores of {seeds} seeds, band: its 95 % interval"
+        )
         ax.set_xscale("log", base=2)
         ax.set_yscale("log", base=2)
         ticks = [2, 4, 8, 16, 32, 64]
@@ -296,6 +298,8 @@ def plot_broken(curves: Mapping[str, dict] | None = None):
                 ax.set_yticks([tick for tick in ax.get_yticks() if low <= tick <= high])  # none where only the legend is
                 ax.set_ylim(low, high + 0.65 * (high - low))
             ax.legend(fontsize=9, loc="upper left" if crowded else "best", frameon=True, framealpha=0.85, edgecolor="none")
+        for ax in axes.flat[len(curves) :]:  # after a stop
+            ax.set_visible(False)
         figure.suptitle(
             "Ten curves; each run or report has one fault\nlines: median, bands: quartiles of the seeds", x=0.01, ha="left"
         )
@@ -312,8 +316,16 @@ def plot_seeds(seeds: int = 3, draw: int = 0, statistic: str = "interquartile me
     colour, with the statistic and its 95 % bootstrap interval. Right: the statistic after 2, 3, ... seeds in this order.
     """
     frame = _committed() if frame is None else frame
+    if steps < 1000:
+        raise ValueError(
+            f"steps={steps}: the runs were evaluated every 1,000 environment steps, so read them at 1,000 or more."
+        )
     scores = study.scores(frame, steps)
     n = min(map(len, scores.values()))
+    if statistic not in STATISTICS:
+        raise ValueError(f"statistic must be one of {', '.join(map(repr, STATISTICS))}, not {statistic!r}.")
+    if seeds < 1 or draw < 0:
+        raise ValueError(f"plot_seeds takes at least 1 seed and a draw from 0 on, not seeds={seeds} and draw={draw}.")
     seeds = min(seeds, n)
     order = np.arange(n) if draw == 0 else np.random.default_rng(draw).permutation(n)
     of, looks = STATISTICS[statistic], styles(scores)

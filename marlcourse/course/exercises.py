@@ -410,7 +410,15 @@ def _explain(error: Exception, answer, check: Callable) -> tuple[str, str]:
     file, number = mine[-1]
     line = linecache.getline(file, number).strip()
     hint = "print the shapes and types just above that line"
-    if "bool tensor" in said:  # 1 - terminated
+    if isinstance(error, NameError):
+        hint = "is that name spelt as where it was made, and has that cell been run?"
+    elif isinstance(error, KeyError):
+        hint = "which keys are there? Print `list(...)` of it just above that line"
+    elif isinstance(error, TypeError) and "argument" in said:
+        hint = "compare that call with the card: which arguments does it take, and in which order?"
+    elif "used as indices" in said:  # a mask of floats in brackets
+        hint = "numbers with a point cannot choose entries: `mask.bool()` does in brackets; or multiply by the mask"
+    elif "Subtraction" in said and "bool tensor" in said:  # 1 - terminated
         hint = "True and False cannot be subtracted: `~x` turns them round, `x.float()` makes them 1 and 0"
     elif "bitwise_" in said:
         hint = "`&` and `|` bind more tightly than `<`, `>` and `==`: put parentheses around each comparison"

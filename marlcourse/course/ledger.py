@@ -196,6 +196,10 @@ def _draw_figures(axes, row: Row, colour: str, y: float, unit: str) -> None:
     for value in sorted({low, high}):  # the row's own scale
         axes.plot([x(value)] * 2, [y + 0.12, y + 0.16], color="0.6", lw=0.8)
         axes.text(x(value), y + 0.2, f"{value:.3g}", fontsize=6.5, color="0.45", ha="center", va="top")
+    if row.low is not None and row.low < 0 < row.high:  # an interval that holds 0 says so
+        axes.plot([x(0)] * 2, [y - 0.12, y + 0.16], color="0.3", lw=1, ls=":", zorder=5)
+        if min(x(0) - x(low), x(high) - x(0)) > 0.12 * (x(high) - x(low)):  # beside an end's own figure there is no room
+            axes.text(x(0), y + 0.2, "0", fontsize=6.5, color="0.3", ha="center", va="top")
     texts = []
     if row.ours is not None:
         axes.plot([x(row.low), x(row.high)], [y, y], color=colour, lw=6, alpha=0.35, solid_capstyle="round", zorder=2)

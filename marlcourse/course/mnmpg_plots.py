@@ -104,7 +104,7 @@ def plot_estimator(reading: str = "stored", rounds: int = 1, noise: float = 0.0,
         ax.set(xlabel=r"estimate of $d\,E[R_1 - R_0]\,/\,dm$ (outermost bins: the rest)", ylabel="share (square-root scale)")
         ax.set_title(
             f"{SAID[reading]}; {rounds} round{'s' * (rounds > 1)} per estimate, noise {noise:g}, m = {m:g}\n"
-            f"{repeats:,} estimates: {wrong}, spread {float(x.std()):.2f}",
+            f"{repeats:,} estimates (seed 0): {wrong}, spread {float(x.std()):.2f}",
             fontsize=11.5,
         )
         ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
@@ -127,22 +127,10 @@ def estimator_explorer(static: bool = False):
 
 
 def plot_ledger():
-    """The ledger's rows of this chapter, with 0 marked on every row's own scale that reaches from below to above it."""
+    """The ledger's rows of this chapter; a dotted 0 stands where an interval holds it."""
     from . import ledger
 
-    figure = ledger.plot("05")
-    axes, scales = figure.axes[0], {}
-    for text in axes.texts:
-        if text.get_fontsize() == 6.5:  # the ends of a row's scale
-            scales.setdefault(text.get_position()[1], []).append((text.get_position()[0], float(text.get_text())))
-    for y, ends in scales.items():
-        (left, low), (right, high) = min(ends), max(ends)
-        if low < 0 < high:
-            zero = left - low * (right - left) / (high - low)
-            axes.plot([zero, zero], [y - 0.32, y - 0.04], color="0.3", lw=1, ls=":", zorder=5)
-            if min(zero - left, right - zero) > 0.12 * (right - left):  # beside an end's own figure there is no room
-                axes.text(zero, y, "0", fontsize=6.5, color="0.3", ha="center", va="top")
-    return figure
+    return ledger.plot("05")
 
 
 def counted(curves: Mapping[str, Tensor]) -> str:
@@ -257,7 +245,7 @@ def plot_ablations(frame):
             shared = same_steps(frame, *names)
             for k, (name, some) in enumerate(runs(shared, names).items()):
                 x, (low, middle, high), _ = median_and_quartiles([series(r.history, "return_mean") for r in some])
-                tint = colour(name) if name == BASE else TINTS[k % len(TINTS)]
+                tint = colour(name) if name in (BASE, "QMIX_large") else TINTS[k % len(TINTS)]
                 ax.plot(x, middle, color=tint, label=name)
                 ax.fill_between(x, low, high, color=tint, alpha=0.14, lw=0)
             ax.axhline(null, color=GREY, ls=":", lw=1.3, label=f"untrained ({null:.0f})")

@@ -1,7 +1,7 @@
 """One colour, marker and line style per algorithm, the same in the whole course.
 
 Colours start from the palettes of Okabe and Ito (2008) and Paul Tol (2021) and were moved until algorithms that one
-chapter draws together stay apart for readers without red or green cones too (a test holds that). Twenty colours cannot
+chapter draws together stay apart for readers without red or green cones too (a test holds that). So many colours cannot
 all stay apart for everybody, so that each algorithm also has a (marker, line style) pair of its own.
 """
 
@@ -25,6 +25,7 @@ ALGORITHMS: dict[str, tuple[str, str, str]] = {
     "COMA (as released)": ("#7A3B12", "h", "--"),
     "LICA": ("#1B95B2", "p", "-"),
     "MNMPG": ("#A23179", "X", "-"),
+    "QMIX_large": ("#F7941D", "s", "--"),
     "NQMIX": ("#979432", "d", "-"),
     "HAPPO": ("#EE6860", "<", "-"),
     "HATRPO": ("#6C419E", ">", "-"),

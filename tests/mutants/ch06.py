@@ -242,7 +242,9 @@ MUTANTS = {
     + [seeded_redraws, sums, of_the_numbers],
     "6.4": [strictly, ties_win, ties_left_out, means, run_by_run, turned, gap_of_means, p_value],
     "6.5": [released, all_seeds_best, dropped, other_set, last, value_handed_over, index_handed_over, without_a_set]
-    + [written_down, by_place, first_two, early_return, averaged, by_seed],
+    + [written_down, by_place, first_two, early_return, averaged, by_seed]
+    + [lambda runs, evaluate: None, lambda runs, evaluate: (evaluate(c[0], 1) for c in runs.values())]
+    + [lambda runs, evaluate: [max(c) for c in runs]],
     "6.6": [
         says(verdict="confirmed"),
         says(verdict="refuted"),

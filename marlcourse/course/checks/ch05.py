@@ -167,10 +167,16 @@ def check_slope_estimate(slope_estimate):
         (gain.unsqueeze(-1) * z, "these are the products of the single draws: take their mean, .mean(0)"),
         (torch.zeros(4), "gain [n] times score [n,K] made a table of n by n: give gain an axis, gain.unsqueeze(-1)"),
         (torch.tensor(7.0), "one number for each of the K entries (here K = 1): a mean over the draws only, axis 0"),
+        (torch.tensor([28 / 3]), "divided by n - 1: an expectation is estimated by the plain mean, over n"),
+        (torch.tensor([0.8660]), "the gains were divided by their spread: asked is the mean of gain times score, as they are"),
+        (torch.tensor([1.0]), "the gains were divided by their spread: asked is the mean of gain times score, as they are"),
         (torch.tensor([28.0]), "this is the sum over the draws: an expectation is estimated by their mean"),
         (torch.tensor([-7.0]), "the sign: a draw above the mean asks for a larger mean, score (z - mean) / std^2"),
         (torch.tensor([-5.0]), "this is the mean gain; each gain belongs to the score of its own z"),
-        (torch.tensor([0.0]), "this is the mean score: each score is weighted by the gain of its own draw"),
+        (
+            torch.tensor([0.0]),
+            "this is the mean score, perhaps times a mean: each score meets the gain of its own draw first",
+        ),
     ]
     call = "slope_estimate(gain=[-12, -12, 2, 2], z=[[-1.5], [-.5], [.5], [1.5]], mean=[0], std=[1])"
     if isinstance(got, float) and abs(got - 7) < 1e-3:
@@ -303,7 +309,12 @@ def check_repaired_round(repaired_round):
     number = isinstance(got, (int, float)) or isinstance(got, torch.Tensor) and got.numel() == 1
     require(number, f"{call} returned {describe(got)}, expected one number.", hint="one round, one estimate: (R1 - R0) x score")
     done = len(script.practised)
-    require(done == 3, f"practise was called {times(done)}, expected 3 times.", hint="`updates` says how many")
+    how_many = "`updates` says how many: `for _ in range(updates)`"
+    require(done == 3, f"practise was called {times(done)} where updates is 3.", hint=how_many)
+    longer = Script()
+    repaired_round(*longer.tools, 5)
+    done = len(longer.practised)
+    require(done == 5, f"practise was called {times(done)} where updates is 5.", hint=how_many)
     strange = [z for z in script.practised if z not in script.drawn]
     require(
         not strange,
@@ -404,6 +415,11 @@ def check_meta_loss(meta_loss):
     loss, again = (meta_loss(encoder, state, z, mask, torch.tensor(2.0)) for _ in range(2))
     call = "meta_loss(encoder, state, z, mask, improvement=2)"
     require(
+        not isinstance(loss, (tuple, list, dict, str)),
+        f"{call} returned {describe(loss)}, expected a tensor.",
+        hint="the loss alone, one number with a gradient: the library's own losses return figures for the log beside it",
+    )
+    require(
         loss is None or isinstance(loss, torch.Tensor),
         f"{call} returned a plain number ({describe(loss)}), expected a tensor with a gradient.",
         hint=".item() and float() keep the value and cut the road from the loss to theta: return the tensor itself",
@@ -433,7 +449,7 @@ def check_meta_loss(meta_loss):
         (-2 * ((log_p * mask).sum(0) / mask.sum(0)).mean(), "axis 0 holds the episodes: an episode's mean runs over axis 1"),
         (-2 * ((log_p.exp() * mask).sum(1) / mask.sum(1)).mean(), "this is p itself: the score is the gradient of log p"),
         (-2 * ((log_p * mask).sum(1) / mask.sum(1)).mean().exp(), "this is p itself: the score is the gradient of log p"),
-        (-score, "improvement is missing: it says how far to go, and in which direction"),
+        (-score, "improvement is missing, or its sign alone is there: it says how far to go, and in which direction"),
         (score, "improvement is missing, and the sign: optimisers go downhill"),
     ]
     teach(loss, -2 * score, call, known, "try the card's example: the means of the two episodes are -1 and -3, the loss is 4")
@@ -565,10 +581,12 @@ class Watched:
             log_p = self.log_prob(d0.states[:, :-1], z)
             self.unit = -theta_gradient(((log_p * d0.mask).sum(1) / d0.mask.sum(1)).mean(), theta)  # of a gain of 1
         handed = "a loss function and more than its batch" if len(args) > 2 else "a loss function and no batch"
+        with_batch = "the episodes are missing: ctx.step('main', team.exercise_loss, d0)"
+        called = "give step the loss itself: call it first, as in ctx.step('meta', team.meta_loss(d0, improvement)[0])"
         require(
             not (args and callable(args[0]) and len(args) != 2),
             f"ctx.step({name!r}, ...) was given {handed}.",
-            hint="give step the loss itself: call it first, as in ctx.step('meta', team.meta_loss(d0, improvement)[0])",
+            hint=with_batch if name == "main" and len(args) == 1 else called,
         )
         logged = self.ctx.step(name, *args)
         self.moved.append((name, changed(before, parts(self.team))))
@@ -600,7 +618,10 @@ def check_meta_round(meta_round):
     got = meta_round(team, watched)
     events = " ".join(watched.events)
     wanted = "collect main main main collect meta"
-    hint = "D0, then exercise_updates steps of 'main', then D1 by the team that has practised, then one step of 'meta'"
+    hint = (
+        "D0, then steps of 'main', as many as team.config.exercise_updates says (here 3), then D1 by the team that has "
+        "practised, then one step of 'meta'"
+    )
     begin = "begin with the schedule above the exercise: which of the card's tools plays D0?"
     require(
         len(watched.events) > 0, "meta_round(team, ctx) did nothing with ctx: nobody played, nothing was learned.", hint=begin
@@ -624,9 +645,21 @@ def check_meta_round(meta_round):
             what == want, f"A step of {name!r} moved {what}; expected {want}.", hint="which loss belongs to which optimiser?"
         )
     require(got is not None, "meta_round(team, ctx) returned None.", hint="end with `return improvement`, R1 - R0")
+    number = isinstance(got, (int, float)) or isinstance(got, torch.Tensor) and got.numel() == 1
+    one = "end with `return improvement`, R1 - R0 alone"
+    require(number, f"meta_round(team, ctx) returned {describe(got)}, expected one number.", hint=one)
     d0, d1 = (float((b.reward * b.mask).sum(1).mean()) for b in watched.batches)
     known = [(d0 - d1, "the sign: R1 comes from the team that has practised"), (d1, "R0 is missing"), (d0, "this is R0")]
     teach(torch.as_tensor(got), torch.tensor(d1 - d0), "meta_round(team, ctx)", known, "return team.improvement(d0, d1)")
+    team, ctx = small_team(updates=2)
+    fewer = Watched(team, ctx)
+    meta_round(team, fewer)
+    practised = fewer.events.count("main")
+    require(
+        practised == 2,
+        f"A team with exercise_updates=2 took {practised} steps of 'main'.",
+        hint="how many is a setting of the team: team.config.exercise_updates",
+    )
     team, ctx = small_team()
     ctx.generator.manual_seed(1)  # the same team and the same D0, and other luck
     again = Watched(team, ctx)

@@ -83,6 +83,7 @@ def check_iqm(iqm):
         (4.5, "this is the median: only the two middle scores are left; keep the whole middle half"),
         (27.5, "sort first: a quarter of the *scores* is set aside, not of the places in the array"),
         (31 / 6, "a quarter of eight scores is two, at each end"),
+        (5.5, "this is made of the two quartiles themselves: take the mean of all scores between them"),
         (21.5, "only the two lowest were set aside: the two highest go, too"),
         (23 / 6, "only the two highest were set aside: the two lowest go, too"),
     ]
@@ -142,6 +143,7 @@ def check_seed_error(seed_error):
         (returns.std() / 6**0.5, "six episodes, but only three runs: episodes of one seed share its weights"),
         (10 / 2**0.5, "divide by the root of the number of seeds, 3: not of the episodes, and not of n - 1"),
         (10 / 6**0.5, "the spread is that of the seeds; divide by the root of the number of *seeds*"),
+        (19.6 / 3**0.5, "this is 1.96 times the error, half the width of an interval: the error itself is asked"),
         (10 / 3, "the spread is right; divide by the *root* of the number of seeds"),
         (100 / 3, "this is the square of the error, a variance over the number of seeds: take its root"),
         (10.0, "this is the spread of the seeds; the error of their mean is smaller by the root of 3"),
@@ -203,6 +205,7 @@ def wrong_intervals(x, indices):
         (np.percentile(indices, outer), "these are percentiles of the seeds' numbers: x[indices] are their scores"),
         ([means.mean() - bell, means.mean() + bell], "this assumes a bell: the percentile interval reads the means themselves"),
         ([x.mean() - of_scores, x.mean() + of_scores], no_redraws),
+        (2 * x.mean() - np.percentile(means, outer)[::-1], "this is the basic interval, turned about the mean: read the means"),
         ([redrawn.mean()] * 2, "this is one mean of all redraws: one for each row, `mean(1)`"),
     ]
 
@@ -306,6 +309,7 @@ def check_improvement(improvement):
         (4 / 6, "a tie counts one half, not one" if equal.shape == () and np.isclose(equal, 2 / 3) else by_mean),
         (2.5 / 6, "this is the probability that Y is above X, or the tie was taken away instead of counted one half"),
         (3.5, "divide by the number of pairs"),
+        (3.5 / 5, "divide by the number of pairs, two times three: not by the number of runs"),
         (1 / 6, "this is the share of wins less that of losses: count wins, and half of the ties"),
         (3 / 5, "a tie is a pair too: half a win out of six pairs"),
         (1.0, by_mean),
@@ -399,7 +403,12 @@ def answered(fair_scores, g):
 def check_fair_scores(fair_scores):
     returns = {"a": (10.0, 4.0), "b": (6.0, 9.0), "c": (-3.0, -5.0), "d": (-1.0, -2.0), "e": (2.0, 7.0), "f": (5.0, 1.0)}
     table, runs = Table(returns), {0: ["a", "b"], 1: ["c", "d"], 2: ["e", "f"]}
-    got = fair_scores(runs, table)
+    values = "`runs` is a dictionary: a loop over it gives its keys, the seeds; `runs.values()` gives the checkpoints"
+    try:
+        got = fair_scores(runs, table)
+    except TypeError as error:
+        require("not iterable" not in str(error), f"fair_scores stopped: {error}.", hint=values)
+        raise
     known = [
         ([10.0, -1.0, 5.0], "these are the returns that chose the checkpoints: judge the chosen ones on the other episodes"),
         ([10.0, 5.0], "seed 1 is missing, and the episodes that chose also judge"),
@@ -410,11 +419,13 @@ def check_fair_scores(fair_scores):
     ]
     got = got.tolist() if isinstance(got, np.ndarray) and got.ndim == 1 else got
     a_dict = "take the list of its values" if isinstance(got, dict) else ""
-    a_number = "is your `return` inside the loop, or did you take the mean over seeds?" if np.shape(got) == () else ""
+    a_number = "is your `return` inside the loop, or did you take the mean over seeds?" if isinstance(got, Real) else ""
+    nothing = "does every path through your code end with `return`?" if got is None else ""
+    steps = "a generator hands out one score at a time: wrap it in `list(...)`" if hasattr(got, "__next__") else ""
     require(
         isinstance(got, (list, tuple)),
-        f"fair_scores returned no list, but {got!r}.",
-        hint=a_dict or a_number or "one score for each seed, in their order",
+        f"fair_scores returned {'a generator' if steps else repr(got)}, expected a list.",
+        hint=a_dict or a_number or nothing or steps or "one score for each seed, in their order",
     )
     early = "is your `return` inside the loop? It ends with the first seed"
     known.append(([4.0], early))
