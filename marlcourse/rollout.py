@@ -71,9 +71,8 @@ class Collector:
             done = terminated | truncated
             before.append(observation)
             after.append(nxt)
-            idle = torch.zeros_like(done) if share is None else ended >= share
-            record = {"actions": action.actions, "reward": step.reward.to(device)}
-            record |= {"terminated": terminated, "truncated": truncated, "idle": idle}
+            record = {"actions": action.actions, "reward": step.reward.to(device), "terminated": terminated}
+            record |= {"truncated": truncated, "idle": torch.zeros_like(done) if share is None else ended >= share}
             record |= {} if action.log_prob is None else {"log_prob": action.log_prob}
             played.append(record | {f"extras.{k}": v for k, v in action.extras.items()})
             ended = ended + done

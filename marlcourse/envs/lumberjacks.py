@@ -95,7 +95,8 @@ class Lumberjacks(World):
         next             [cells * 5] where each action leads from each cell
         window           [(2 view + 1)^2] offsets to the cells around
         looks            [contents, 2] (agents / N, strength / N) of a cell with that content, as agents see it
-        falls            [contents] bool: is there a tree that falls? ``after``: the tree, or stump, that is there then
+        falls            [contents] bool: is there a tree that falls? ``after``: the tree, or stump, that is there then;
+                         ``each``: 1 / k where it falls to k agents, else 0
         own              [N * cells * (limit + 1), 4] what an agent sees of itself and of the time
         ===============  ===============================================================================================
         """
@@ -126,6 +127,7 @@ class Lumberjacks(World):
             "window": (side.unsqueeze(1) * width + side).flatten(),
             "looks": torch.stack([agents, torch.where(tree <= n, tree, 0)], -1) / n,
             "falls": falls,
+            "each": torch.where(falls, 1 / agents, 0.0),
             "after": torch.where(falls, tree + n, tree).int(),
             "own": own.flatten(0, 2),
             "own_row": torch.arange(n) * self.cells,
@@ -173,13 +175,11 @@ class Lumberjacks(World):
 
     def _advance(self, state, actions, draws):
         agents = self.next.take(state["agents"] * 5 + actions)
-        here = self._contents(agents, state["trees"]).gather(1, agents)  # [B,N]
-        falls = self.falls[here]  # [B,N] the tree under this agent
-        trees = state["trees"].scatter(1, agents, self.after[here])
-        felled = falls / (here // self.per_agent)  # k agents on one tree count 1/k each
-        felled = felled.sum(1).round().int()
+        here = self._contents(agents, state["trees"]).gather(1, agents).long()  # [B,N] what the cell of this agent holds
+        trees = state["trees"].scatter(1, agents, self.after.take(here))
+        felled = self.each.take(here).sum(1).round().int()  # k agents on one tree count 1/k each
         left = state["left"] - felled
-        paid = felled * self.spec.n_agents if self.faithful else falls.sum(1)
+        paid = felled * self.spec.n_agents if self.faithful else self.falls.take(here).sum(1)
         new = {"agents": agents, "trees": trees, "left": left}
         won = left == 0
         return new, 10.0 * paid - self.spec.n_agents, won, {"felled": felled, "won": won}

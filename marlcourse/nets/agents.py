@@ -48,12 +48,13 @@ class GRUSequence(torch.autograd.Function):
         width = start.shape[1]
         twice = torch.cat([x.new_ones(2 * width), x.new_full((width,), 2.0)])  # tanh(a) = 2 sigmoid(2a) - 1, quicker here
         (u_rz, u_n), (c_rz, c_n) = (y.split([2 * width, width], -1) for y in (u.t(), c))
-        bias = b + torch.cat([c_rz, torch.zeros_like(c_n)])
-        gates = torch.addmm(bias * twice, x.flatten(0, 1), w.t() * twice).view(*x.shape[:2], -1)  # [T,R,3H], in the end r, z, n
-        (r, z, n), rz = gates.chunk(3, -1), gates[..., : 2 * width]
-        h, m = torch.cat([start.unsqueeze(0), torch.empty_like(n)]), c_n.repeat(*x.shape[:2], 1)
-        before, minus_one = start, -x.new_ones(())
-        for after, rz_t, r_t, z_t, n_t, m_t in zip(h[1:], rz, r, z, n, m):
+        of_x, bias = w.t() * twice, (b + torch.cat([c_rz, torch.zeros_like(c_n)])) * twice
+        gates, h = x.new_empty(*x.shape[:2], 3 * width), x.new_empty(len(x) + 1, *start.shape)  # [T,R,3H], [T+1,R,H]
+        (r, z, n), rz, m = gates.chunk(3, -1), gates[..., : 2 * width], c_n.repeat(*x.shape[:2], 1)  # in the end r, z, n
+        h[0], before, minus_one = start, start, -x.new_ones(())
+        for t, (after, rz_t, r_t, z_t, n_t, m_t) in enumerate(zip(h[1:], rz, r, z, n, m)):
+            if t % 8 == 0:  # the part of x for some steps at a time: what the next lines read is still in the cache
+                torch.addmm(bias, x[t : t + 8].flatten(0, 1), of_x, out=gates[t : t + 8].flatten(0, 1))
             rz_t.addmm_(before, u_rz).sigmoid_()
             n_t.addcmul_(r_t, m_t.addmm_(before, u_n), value=2).sigmoid_()
             torch.add(minus_one, n_t, alpha=2, out=n_t)
