@@ -208,7 +208,7 @@ class Context:
             rows, found = self.buffer.sample(size, self.generator, min(at_once, left)).to(device), {}
             for place in range(0, len(rows), size):
                 batch, left = rows[place : place + size], left - 1
-                batch.together = rows, place, found
+                batch.together = (rows, place, found) if len(rows) > size else None
                 yield batch
 
     def step(self, name: str, loss, batch: EpisodeBatch | None = None) -> dict[str, Tensor]:

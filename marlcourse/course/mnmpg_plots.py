@@ -11,7 +11,6 @@ from torch import Tensor
 from .meta_study import signal_to_noise
 from .mnmpg_study import (
     ABLATIONS,
-    BASE,
     GAIN,
     READINGS,
     estimates,
@@ -235,7 +234,7 @@ def plot_ablations(frame):
     import matplotlib.pyplot as plt
 
     from ..viz.curves import _thousands, median_and_quartiles, series
-    from ..viz.style import GREY, colour, context
+    from ..viz.style import ALGORITHMS, GREY, colour, context
 
     frame = same_seeds(frame)
     null = untrained_return(frame)
@@ -245,7 +244,7 @@ def plot_ablations(frame):
             shared = same_steps(frame, *names)
             for k, (name, some) in enumerate(runs(shared, names).items()):
                 x, (low, middle, high), _ = median_and_quartiles([series(r.history, "return_mean") for r in some])
-                tint = colour(name) if name in (BASE, "QMIX_large") else TINTS[k % len(TINTS)]
+                tint = colour(name) if name in ALGORITHMS else TINTS[k % len(TINTS)]
                 ax.plot(x, middle, color=tint, label=name)
                 ax.fill_between(x, low, high, color=tint, alpha=0.14, lw=0)
             ax.axhline(null, color=GREY, ls=":", lw=1.3, label=f"untrained ({null:.0f})")
